@@ -1,0 +1,450 @@
+//! The decision: a pure fold over a batch of one lane, in offset order (DESIGN section 5, step 3).
+//!
+//! Whatever the split into batches and whatever is redelivered, one log gives one set of rows and one digest.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use shared_proto::v1::{self, log_record::Kind};
+
+use crate::definition::approval_of;
+use crate::{
+    Approval, DIGEST_START, Digest, EntryId, EntryStatus, EventDefinition, EventId, MemberId, Millis, Reason,
+    Stock, digest_step,
+};
+
+/// One record as the fold sees it.
+#[derive(Debug, Clone)]
+pub struct LogEntry {
+    /// Offset in the lane.
+    pub offset: i64,
+    /// Event it belongs to.
+    pub event_id: EventId,
+    /// What it says.
+    pub kind: Kind,
+}
+
+/// Counters and state of one event in one lane, at a position of that lane.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LaneState {
+    /// Entries with a row; the next one gets `seq + 1`.
+    pub seq: i64,
+    /// Winners.
+    pub wins: i64,
+    /// Entries that lost.
+    pub losses: i64,
+    /// Entries that may not count.
+    pub rejections: i64,
+    /// Points granted.
+    pub paid: i64,
+    /// Digest chain over the rows.
+    pub digest: Digest,
+    /// Approval in force at this position.
+    pub approval: Option<Approval>,
+    /// Offset of the `Closed` record.
+    pub closed_at: Option<i64>,
+    /// Offset of the `Deleted` record.
+    pub deleted_at: Option<i64>,
+    /// Offset of the record that took the last prize of all options; gone when stock is added.
+    pub exhausted_at: Option<i64>,
+}
+
+impl LaneState {
+    /// The state right behind a `Scheduled` record.
+    pub fn new(approval: Option<Approval>) -> Self {
+        Self {
+            seq: 0,
+            wins: 0,
+            losses: 0,
+            rejections: 0,
+            paid: 0,
+            digest: DIGEST_START,
+            approval,
+            closed_at: None,
+            deleted_at: None,
+            exhausted_at: None,
+        }
+    }
+}
+
+/// Stock of one option, by its index in the event.
+pub type StockLevel = Stock;
+
+/// One event as one lane knows it.
+#[derive(Debug, Clone)]
+pub struct EventInLane {
+    /// The definition, shared.
+    pub definition: Arc<EventDefinition>,
+    /// Counters.
+    pub lane: LaneState,
+    /// Stock, one an option.
+    pub stock: Vec<StockLevel>,
+}
+
+/// What the database already knows of the records in a batch.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// Entries that have a row.
+    pub entries: HashSet<(EventId, EntryId)>,
+    /// Commands that were applied in this lane.
+    pub commands: HashSet<[u8; 16]>,
+    /// Entries that count, a member, for events that limit them.
+    pub member_entries: HashMap<(EventId, MemberId), u32>,
+    /// Offsets that an operator gave up.
+    pub rejected_offsets: HashSet<i64>,
+}
+
+/// One new row of `event_entry`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DecidedEntry {
+    /// Event.
+    pub event_id: EventId,
+    /// Place in the lane, from 1.
+    pub seq: i64,
+    /// Offset of the record.
+    pub offset: i64,
+    /// Entry.
+    pub entry_id: EntryId,
+    /// Member.
+    pub member_id: MemberId,
+    /// Outcome.
+    pub status: EntryStatus,
+    /// Why, where it is REJECTED.
+    pub reason: Option<Reason>,
+    /// Option won, by index.
+    pub option: Option<u16>,
+    /// Points won.
+    pub amount: i64,
+    /// Number among the winners, from 1, in one-lane events.
+    pub rank: Option<i64>,
+    /// When the gateway accepted it.
+    pub accepted_at: Millis,
+}
+
+/// What became of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommandOutcome {
+    /// It took effect at its position.
+    Applied,
+    /// It had none; the text is a stable code.
+    Refused(&'static str),
+}
+
+/// One new row of `command_applied`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DecidedCommand {
+    /// Command.
+    pub command_id: [u8; 16],
+    /// Event.
+    pub event_id: EventId,
+    /// Offset of the record.
+    pub offset: i64,
+    /// Outcome.
+    pub outcome: CommandOutcome,
+}
+
+/// What one batch changes.
+#[derive(Debug, Clone, Default)]
+pub struct Decisions {
+    /// New rows, in log order.
+    pub entries: Vec<DecidedEntry>,
+    /// Commands that were met for the first time.
+    pub commands: Vec<DecidedCommand>,
+    /// Events that this batch scheduled.
+    pub scheduled: Vec<EventId>,
+    /// Prizes won, by event and option index.
+    pub won: BTreeMap<(EventId, u16), i64>,
+    /// Prizes added, by event and option index.
+    pub added: BTreeMap<(EventId, u16), i64>,
+    /// Offsets given up by `Rejected` records in this batch, by event.
+    pub given_up: Vec<(EventId, i64)>,
+    /// Records that repeated an entry or a command.
+    pub repeats: u64,
+}
+
+/// A record that this build cannot decide. Its event parks (DESIGN section 5, "Poison").
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("event {event_id}, offset {offset}: {why}")]
+pub struct Undecidable {
+    /// Event.
+    pub event_id: EventId,
+    /// Offset of the record.
+    pub offset: i64,
+    /// Why.
+    pub why: String,
+}
+
+/// The events of a lane and what a batch did to them.
+#[derive(Debug, Clone, Default)]
+pub struct Fold {
+    /// States behind the batch.
+    pub events: BTreeMap<EventId, EventInLane>,
+    /// The changes.
+    pub decisions: Decisions,
+}
+
+/// Judges `records` (one lane, ascending offsets) from the states in `events`.
+///
+/// `known` must hold every entry id, command id and member count of the database that the records touch.
+/// The input states are not changed, so that the caller can fold again when it learns of more known entries.
+pub fn decide<'r>(
+    events: &BTreeMap<EventId, EventInLane>,
+    known: &Known,
+    records: impl IntoIterator<Item = &'r LogEntry>,
+) -> Result<Fold, Undecidable> {
+    let mut folder = Folder {
+        fold: Fold { events: events.clone(), decisions: Decisions::default() },
+        known,
+        new_entries: HashSet::new(),
+        new_commands: HashSet::new(),
+        member_entries: known.member_entries.clone(),
+    };
+    for record in records {
+        folder.step(record).map_err(|why| Undecidable {
+            event_id: record.event_id,
+            offset: record.offset,
+            why,
+        })?;
+    }
+    Ok(folder.fold)
+}
+
+struct Folder<'k> {
+    fold: Fold,
+    known: &'k Known,
+    new_entries: HashSet<(EventId, EntryId)>,
+    new_commands: HashSet<[u8; 16]>,
+    member_entries: HashMap<(EventId, MemberId), u32>,
+}
+
+impl Folder<'_> {
+    fn step(&mut self, record: &LogEntry) -> Result<(), String> {
+        match &record.kind {
+            Kind::Entry(entry) => self.entry(record, entry),
+            Kind::WeightAdded(_) => Err("WeightAdded is not supported by this build".into()),
+            Kind::Scheduled(c) => self.command(record, &c.command_id, |f| f.schedule(record, c)),
+            Kind::StockAdded(c) => self.command(record, &c.command_id, |f| f.add_stock(record, c)),
+            Kind::ApprovalChanged(c) => self.command(record, &c.command_id, |f| f.change_approval(record, c)),
+            Kind::Closed(c) => self.command(record, &c.command_id, |f| {
+                let lane = &mut f.event(record.event_id)?.lane;
+                lane.closed_at = lane.closed_at.or(Some(record.offset));
+                Ok(CommandOutcome::Applied)
+            }),
+            Kind::Deleted(c) => self.command(record, &c.command_id, |f| {
+                let lane = &mut f.event(record.event_id)?.lane;
+                lane.deleted_at = lane.deleted_at.or(Some(record.offset));
+                Ok(CommandOutcome::Applied)
+            }),
+            Kind::Rejected(c) => self.command(record, &c.command_id, |f| {
+                f.fold.decisions.given_up.push((record.event_id, c.offset));
+                Ok(CommandOutcome::Applied)
+            }),
+        }
+    }
+
+    fn event(&mut self, id: EventId) -> Result<&mut EventInLane, String> {
+        self.fold.events.get_mut(&id).ok_or_else(|| "event was not scheduled in this lane".into())
+    }
+
+    /// Runs a command once, however often it is in the log.
+    fn command(
+        &mut self,
+        record: &LogEntry,
+        id: &[u8],
+        run: impl FnOnce(&mut Self) -> Result<CommandOutcome, String>,
+    ) -> Result<(), String> {
+        let command_id: [u8; 16] = id.try_into().map_err(|_| "command id is not 16 bytes")?;
+        if self.known.commands.contains(&command_id) || !self.new_commands.insert(command_id) {
+            self.fold.decisions.repeats += 1;
+            return Ok(());
+        }
+        let outcome = if self.known.rejected_offsets.contains(&record.offset) {
+            CommandOutcome::Refused("UNDECIDABLE")
+        } else {
+            run(self)?
+        };
+        self.fold.decisions.commands.push(DecidedCommand {
+            command_id,
+            event_id: record.event_id,
+            offset: record.offset,
+            outcome,
+        });
+        Ok(())
+    }
+
+    fn schedule(&mut self, record: &LogEntry, scheduled: &v1::Scheduled) -> Result<CommandOutcome, String> {
+        if self.fold.events.contains_key(&record.event_id) {
+            return Ok(CommandOutcome::Refused("ALREADY_SCHEDULED"));
+        }
+        let definition = EventDefinition::from_record(scheduled).map_err(|e| e.to_string())?;
+        let stock = definition
+            .options
+            .iter()
+            .map(|(_, granted)| Stock::new(*granted))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|e| e.to_string())?;
+        let mut lane = LaneState::new(definition.approval.clone());
+        if exhausted(&stock) {
+            lane.exhausted_at = Some(record.offset);
+        }
+        self.fold.decisions.scheduled.push(record.event_id);
+        let event = EventInLane { definition: Arc::new(definition), lane, stock };
+        self.fold.events.insert(record.event_id, event);
+        Ok(CommandOutcome::Applied)
+    }
+
+    fn add_stock(&mut self, record: &LogEntry, added: &v1::StockAdded) -> Result<CommandOutcome, String> {
+        let event = self.event(record.event_id)?;
+        if event.lane.deleted_at.is_some() {
+            return Ok(CommandOutcome::Refused("DELETED"));
+        }
+        if event.lane.closed_at.is_some() {
+            return Ok(CommandOutcome::Refused("CLOSED"));
+        }
+        let granted: i64 = event.stock.iter().map(Stock::granted).sum();
+        let Some(stock) = event.stock.get_mut(added.option as usize) else {
+            return Ok(CommandOutcome::Refused("UNKNOWN_OPTION"));
+        };
+        let fits = granted
+            .checked_add(added.add)
+            .and_then(|winners| event.definition.reward.budget(winners))
+            .is_some();
+        if !fits || stock.increase(added.add).is_err() {
+            return Ok(CommandOutcome::Refused("INVALID_AMOUNT"));
+        }
+        event.lane.exhausted_at = None;
+        let option = added.option as u16;
+        *self.fold.decisions.added.entry((record.event_id, option)).or_default() += added.add;
+        Ok(CommandOutcome::Applied)
+    }
+
+    fn change_approval(
+        &mut self,
+        record: &LogEntry,
+        changed: &v1::ApprovalChanged,
+    ) -> Result<CommandOutcome, String> {
+        let approval = changed.approval.as_ref().ok_or("ApprovalChanged without an approval")?;
+        let approval = approval_of(approval).map_err(|e| e.to_string())?;
+        self.event(record.event_id)?.lane.approval = Some(approval);
+        Ok(CommandOutcome::Applied)
+    }
+
+    fn entry(&mut self, record: &LogEntry, entry: &v1::Entry) -> Result<(), String> {
+        let entry_id = EntryId::from_slice(&entry.entry_id).ok_or("entry id is not 16 bytes")?;
+        let key = (record.event_id, entry_id);
+        let given_up = self.known.rejected_offsets.contains(&record.offset);
+        let Some(event) = self.fold.events.get_mut(&record.event_id) else {
+            // Without its event there is no row to write; an operator may only let it go.
+            return if given_up { Ok(()) } else { Err("event was not scheduled in this lane".into()) };
+        };
+        if self.known.entries.contains(&key) || !self.new_entries.insert(key) {
+            self.fold.decisions.repeats += 1;
+            return Ok(());
+        }
+        let member = (record.event_id, entry.member_id);
+        let earlier = event
+            .definition
+            .max_entries_per_member
+            .filter(|_| event.definition.duplicates_allowed)
+            .map(|limit| (limit, self.member_entries.get(&member).copied().unwrap_or(0)));
+        let outcome =
+            if given_up { Outcome::Rejected(Reason::Undecidable) } else { judge(event, entry, earlier) };
+        if earlier.is_some() && !matches!(outcome, Outcome::Rejected(_)) {
+            *self.member_entries.entry(member).or_default() += 1;
+        }
+        let lane = &mut event.lane;
+        lane.seq = lane.seq.checked_add(1).ok_or("seq overflows")?;
+        let (mut reason, mut option, mut amount, mut rank) = (None, None, 0, None);
+        let status = match outcome {
+            Outcome::Win(won) => {
+                option = won;
+                amount = event.definition.reward.amount();
+                lane.wins += 1;
+                lane.paid = lane.paid.checked_add(amount).ok_or("paid overflows")?;
+                rank = (event.definition.lanes.len() == 1).then_some(lane.wins);
+                EntryStatus::Win
+            }
+            Outcome::Lose => {
+                lane.losses += 1;
+                EntryStatus::Lose
+            }
+            Outcome::Rejected(why) => {
+                lane.rejections += 1;
+                reason = Some(why);
+                EntryStatus::Rejected
+            }
+        };
+        lane.digest = digest_step(&lane.digest, lane.seq, &entry_id, status, reason, option, amount);
+        if let Some(won) = option {
+            event.stock[usize::from(won)].decrease(1).map_err(|e| e.to_string())?;
+            if exhausted(&event.stock) {
+                event.lane.exhausted_at = Some(record.offset);
+            }
+            *self.fold.decisions.won.entry((record.event_id, won)).or_default() += 1;
+        }
+        self.fold.decisions.entries.push(DecidedEntry {
+            event_id: record.event_id,
+            seq: event.lane.seq,
+            offset: record.offset,
+            entry_id,
+            member_id: entry.member_id,
+            status,
+            reason,
+            option,
+            amount,
+            rank,
+            accepted_at: entry.accepted_at_ms,
+        });
+        Ok(())
+    }
+}
+
+enum Outcome {
+    Win(Option<u16>),
+    Lose,
+    Rejected(Reason),
+}
+
+/// `earlier`: (limit, entries so far) where entries per member are limited.
+fn judge(event: &EventInLane, entry: &v1::Entry, earlier: Option<(u32, u32)>) -> Outcome {
+    let at = entry.accepted_at_ms;
+    let period = &event.definition.period;
+    let options = &entry.options;
+    let reject = |reason| Outcome::Rejected(reason);
+    if event.lane.deleted_at.is_some() {
+        return reject(Reason::Deleted);
+    }
+    if event.lane.closed_at.is_some() || at >= period.ends_at() {
+        return reject(Reason::Closed);
+    }
+    if at < period.starts_at() {
+        return reject(Reason::NotStarted);
+    }
+    let approved = match &event.lane.approval {
+        Some(approval) => approval.period().contains(at),
+        None => event.definition.internal_test,
+    };
+    if !approved {
+        return reject(Reason::ApprovalExpired);
+    }
+    let known = |index: &u32| (*index as usize) < event.stock.len();
+    if !options.iter().all(known) || (options.is_empty() && event.stock.len() > 1) {
+        return reject(Reason::UnknownOption);
+    }
+    if earlier.is_some_and(|(limit, so_far)| so_far >= limit) {
+        return reject(Reason::EntryLimitReached);
+    }
+    if event.stock.is_empty() {
+        return Outcome::Win(None);
+    }
+    let only = [0u32];
+    let preferences = if options.is_empty() { &only[..] } else { &options[..] };
+    preferences
+        .iter()
+        .find(|index| event.stock[**index as usize].left() > 0)
+        .map_or(Outcome::Lose, |index| Outcome::Win(Some(*index as u16)))
+}
+
+fn exhausted(stock: &[Stock]) -> bool {
+    !stock.is_empty() && stock.iter().all(|s| s.left() == 0)
+}

@@ -1,0 +1,35 @@
+//! The rules, pure: no I/O, no clock, no global randomness (DESIGN sections 4 to 8).
+//!
+//! Everything that decides an outcome is here, so that a replay, a simulator and the live workers agree.
+
+mod decide;
+mod definition;
+mod digest;
+mod draft;
+mod entry_id;
+mod outcome;
+mod public_status;
+mod receipt;
+mod reward;
+mod value;
+
+pub use decide::{
+    CommandOutcome, DecidedCommand, DecidedEntry, Decisions, EventInLane, Fold, Known, LaneState, LogEntry,
+    StockLevel, Undecidable, decide,
+};
+pub use definition::{DefinitionError, EventDefinition, RULES_VERSION};
+pub use digest::{DIGEST_START, Digest, digest_step};
+pub use draft::{ComplianceDraft, EventDraft, LimitsDraft, RewardDraft, StockDraft, Violation, check_draft};
+pub use entry_id::{EntryId, EventKeys};
+pub use outcome::{EntryStatus, Reason};
+pub use public_status::{EventStatus, Lifecycle, public_status};
+pub use receipt::{Receipt, ReceiptError};
+pub use reward::{AMOUNT_MAX, Reward};
+pub use value::{Approval, ContactCollection, EventPeriod, EventType, OptionName, RuleError, Stock};
+
+/// Event id, as in the database and in every URL.
+pub type EventId = i64;
+/// Member id: the token's `sub`.
+pub type MemberId = i64;
+/// Milliseconds since 1970-01-01 UTC.
+pub type Millis = i64;
