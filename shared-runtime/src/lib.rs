@@ -1,1 +1,13 @@
-//! shared-runtime
+//! The parts that do I/O, once: consumer loop, producer, parking, store, Redis, configuration, telemetry, lifecycle
+//! and the embedded stack. Binaries are wiring over this crate.
+
+pub mod auth;
+pub mod clock;
+pub mod embedded;
+pub mod http;
+pub mod lifecycle;
+pub mod log;
+pub mod redis;
+pub mod store;
+pub mod telemetry;
+pub mod worker;
