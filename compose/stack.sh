@@ -52,6 +52,8 @@ fi
 mkdir -p "$STACK_DIR" || die "cannot make $STACK_DIR (set STACK_DIR)"
 STACK_DIR="$(cd "$STACK_DIR" && pwd -P)"
 [ -O "$STACK_DIR" ] || die "$STACK_DIR belongs to somebody else (set STACK_DIR)"
+if [ "$(id -u)" = 0 ]; then chmod a+x "$STACK_DIR"; fi
+reachable "$STACK_DIR" || die "user $DB_OS_USER cannot reach $STACK_DIR: a folder above it is closed (set STACK_DIR)"
 socket_fits "$STACK_DIR" || die "the path of STACK_DIR is too long for a socket: $STACK_DIR"
 SOCK="$STACK_DIR/mariadb/my.sock"
 
@@ -203,8 +205,6 @@ start_mariadb() {
   if [ "$(id -u)" = 0 ]; then
     id "$DB_OS_USER" >/dev/null 2>&1 || die "no user $DB_OS_USER for MariaDB to run as (set STACK_USER)"
     chown "$DB_OS_USER" "$home" "$home/tmp"
-    chmod a+x "$STACK_DIR"
-    reachable "$STACK_DIR" || die "user $DB_OS_USER cannot reach $STACK_DIR: a folder above it is closed (set STACK_DIR)"
     user=(--user="$DB_OS_USER")
   fi
   chmod 700 "$home" # root's login has no password: the socket is for this folder's owner
@@ -296,14 +296,13 @@ rootLogger.level=info
 rootLogger.appenderRefs=out
 rootLogger.appenderRef.out.ref=out
 END
+  # Tools print their answers; beside them only errors are of interest.
+  sed -e 's/level=info/level=error/' -e 's/^appender.out.name=out$/&\nappender.out.target=SYSTEM_ERR/' \
+    "$home/log4j2.properties" >"$home/tools.properties"
 }
 
-# Tools print their answers; only warnings are of interest beside them.
 kafka_tool() {
-  sed -e 's/level=info/level=warn/' -e 's/^appender.out.name=out$/&\nappender.out.target=SYSTEM_ERR/' \
-    "$STACK_DIR/kafka-1/log4j2.properties" >"$STACK_DIR/kafka-tools.properties.$$"
-  mv -f "$STACK_DIR/kafka-tools.properties.$$" "$STACK_DIR/kafka-tools.properties"
-  java -Xmx256m -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile="$STACK_DIR/kafka-tools.properties" -cp "$JARS/*" "$@"
+  java -Xmx256m -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile="$STACK_DIR/kafka-1/tools.properties" -cp "$JARS/*" "$@"
 }
 
 # 16 random bytes in Kafka's spelling; ids that start with - would read as an option.
@@ -503,7 +502,7 @@ case "$CMD" in
   sqlroot) sqlroot "$@" ;;
   kafka)
     [ $# -gt 0 ] || die "kafka CLASS [ARGS]"
-    [ -f "$STACK_DIR/kafka-1/log4j2.properties" ] || die "no stack in $STACK_DIR yet; run: $SCRIPT up"
+    [ -f "$STACK_DIR/kafka-1/tools.properties" ] || die "no stack in $STACK_DIR yet; run: $SCRIPT up"
     kafka_tool "$@"
     ;;
   help | -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$SCRIPT" ;;

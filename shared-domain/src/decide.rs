@@ -156,8 +156,8 @@ pub struct Decisions {
     pub won: BTreeMap<(EventId, u16), i64>,
     /// Prizes added, by event and option index.
     pub added: BTreeMap<(EventId, u16), i64>,
-    /// Offsets given up by `Rejected` records in this batch, by event.
-    pub given_up: Vec<(EventId, i64)>,
+    /// Offsets given up by `Rejected` records in this batch: event, offset, command.
+    pub given_up: Vec<(EventId, i64, [u8; 16])>,
     /// Records that repeated an entry or a command.
     pub repeats: u64,
 }
@@ -236,7 +236,8 @@ impl Folder<'_> {
                 Ok(CommandOutcome::Applied)
             }),
             Kind::Rejected(c) => self.command(record, &c.command_id, |f| {
-                f.fold.decisions.given_up.push((record.event_id, c.offset));
+                let command = c.command_id.as_slice().try_into().map_err(|_| "command id is not 16 bytes")?;
+                f.fold.decisions.given_up.push((record.event_id, c.offset, command));
                 Ok(CommandOutcome::Applied)
             }),
         }

@@ -27,7 +27,7 @@ pub enum DefinitionError {
 }
 
 /// An event's full definition.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventDefinition {
     /// Rules it is decided by.
     pub rules_version: u32,

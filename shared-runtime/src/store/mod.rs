@@ -1,1 +1,236 @@
-//! store
+//! The store: each query is written once in Diesel's DSL (`queries/`) and expanded for MySQL/MariaDB and SQLite by
+//! loading the same files under both `mysql` and `sqlite`, where `Conn` is the connection (DESIGN section 3).
+
+pub mod commands;
+pub mod error_class;
+pub mod lane_tx;
+mod migrate;
+#[allow(clippy::duplicate_mod)]
+mod mysql;
+mod pool;
+pub mod rows;
+pub mod schema;
+#[allow(clippy::duplicate_mod)]
+mod sqlite;
+
+use diesel_async::AsyncConnection;
+use shared_domain::{EntryId, EventId, MemberId};
+use shared_proto::Lane;
+
+pub use migrate::migrate;
+pub use mysql::snapshot::STOCK_ADDED;
+pub use pool::DatabaseArgs;
+use pool::Pool;
+
+use self::error_class::StoreError;
+use self::lane_tx::CursorMove;
+use self::rows::{AuditLine, EntryRow, EventRow, LaneRow, ParkedEvent, ProgressRow, SnapshotRows};
+use crate::worker::apply::{Applied, ApplyError, Unparked, apply_batch, unpark_block};
+use crate::worker::batch::{LaneBatch, LaneMemory};
+
+/// Runs a block with `$q` bound to the queries of the database at hand and `$conn` to a connection.
+macro_rules! on_connection {
+    ($store:expr, |$q:ident, $conn:ident| $body:expr) => {
+        match &$store.pool {
+            $crate::store::pool::Pool::Mysql(pool) => {
+                #[allow(unused_imports)]
+                use $crate::store::mysql as $q;
+                let mut guard = pool.get().await.map_err($crate::store::error_class::StoreError::from)?;
+                let $conn = &mut *guard;
+                $body
+            }
+            $crate::store::pool::Pool::Sqlite(pool) => {
+                #[allow(unused_imports)]
+                use $crate::store::sqlite as $q;
+                let mut guard = pool.get().await.map_err($crate::store::error_class::StoreError::from)?;
+                let $conn = &mut *guard;
+                $body
+            }
+        }
+    };
+}
+
+/// The same in a write transaction (`BEGIN IMMEDIATE` on SQLite); an error rolls back.
+macro_rules! in_transaction {
+    ($store:expr, |$q:ident, $tx:ident| $body:expr) => {
+        match &$store.pool {
+            $crate::store::pool::Pool::Mysql(pool) => {
+                #[allow(unused_imports)]
+                use $crate::store::mysql as $q;
+                let mut guard = pool.get().await.map_err($crate::store::error_class::StoreError::from)?;
+                diesel_async::AsyncConnection::transaction(&mut *guard, async |$tx| $body).await
+            }
+            $crate::store::pool::Pool::Sqlite(pool) => {
+                #[allow(unused_imports)]
+                use $crate::store::sqlite as $q;
+                let mut guard = pool.get().await.map_err($crate::store::error_class::StoreError::from)?;
+                guard.immediate_transaction(async |$tx| $body).await
+            }
+        }
+    };
+}
+pub(crate) use in_transaction;
+
+/// A pool of connections to one database. Cheap to clone.
+///
+/// Never cancel a future of this type: a dropped MySQL query leaves its answer on the connection, and a dropped
+/// transaction its locks. Spawn it and await the handle.
+#[derive(Clone)]
+pub struct Store {
+    pool: Pool,
+}
+
+impl Store {
+    /// Opens `mysql://` or `sqlite://`. Connections are made when they are needed.
+    pub fn open(args: &DatabaseArgs, url: &str) -> Result<Self, crate::config::ConfigError> {
+        Ok(Self { pool: Pool::open(args, url)? })
+    }
+
+    /// Asks the database for an answer.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.progress_rows().await.map(|_| ())
+    }
+
+    /// All cursors.
+    pub async fn progress_rows(&self) -> Result<Vec<ProgressRow>, StoreError> {
+        on_connection!(self, |q, conn| q::progress::all(conn).await)
+    }
+
+    /// Cursors of one lane, whatever the log.
+    pub async fn progress_of(&self, lane: &Lane) -> Result<Vec<ProgressRow>, StoreError> {
+        on_connection!(self, |q, conn| q::progress::of_lane(conn, lane).await)
+    }
+
+    /// Makes a cursor.
+    pub async fn insert_progress(&self, row: &ProgressRow) -> Result<(), StoreError> {
+        on_connection!(self, |q, conn| q::progress::insert(conn, row).await)
+    }
+
+    /// An operator's move of a cursor: adopts an unknown log, or resets a known one; audited in the same transaction.
+    pub async fn move_cursor(
+        &self,
+        row: &ProgressRow,
+        adopt: bool,
+        audit: &AuditLine,
+    ) -> Result<bool, StoreError> {
+        let lane = Lane::new(row.topic.clone(), row.partition_id);
+        in_transaction!(self, |q, tx| {
+            let moved = if adopt {
+                q::progress::insert(tx, row).await?;
+                true
+            } else {
+                q::progress::reset(tx, &row.log_id, &lane, row.next_offset, row.updated_at).await?
+            };
+            q::audit::append(tx, audit).await?;
+            Ok::<_, StoreError>(moved)
+        })
+    }
+
+    /// Applies a batch in one transaction.
+    pub async fn apply(
+        &self,
+        batch: &LaneBatch,
+        memory: &LaneMemory,
+        now: i64,
+    ) -> Result<Applied, ApplyError> {
+        in_transaction!(self, |q, tx| apply_batch(&mut q::lane::LaneConn(tx), batch, memory, now).await)
+    }
+
+    /// Decides a block of parked records in one transaction.
+    pub async fn unpark(
+        &self,
+        cursor: &CursorMove<'_>,
+        batch: &LaneBatch,
+        event: EventId,
+        block: i64,
+        memory: &LaneMemory,
+    ) -> Result<Unparked, ApplyError> {
+        in_transaction!(self, |q, tx| {
+            unpark_block(&mut q::lane::LaneConn(tx), cursor, batch, event, block, memory).await
+        })
+    }
+
+    /// Parked events, for operators.
+    pub async fn parked_events(&self) -> Result<Vec<ParkedEvent>, StoreError> {
+        on_connection!(self, |q, conn| q::parked::list(conn).await)
+    }
+
+    /// Events whose parked records an operator wants decided: event, lane, topic.
+    pub async fn unpark_requests(&self) -> Result<Vec<(EventId, i32, Option<String>)>, StoreError> {
+        on_connection!(self, |q, conn| q::parked::requested(conn).await)
+    }
+
+    /// Takes such a request back because a record failed again.
+    pub async fn refuse_unpark(&self, event: EventId, lane: i32, reason: &str) -> Result<(), StoreError> {
+        on_connection!(self, |q, conn| q::parked::refuse_unpark(conn, event, lane, reason).await)
+    }
+
+    /// What a gateway watches.
+    pub async fn snapshot(&self, log_id: &str, closed_after: i64) -> Result<SnapshotRows, StoreError> {
+        on_connection!(self, |q, conn| q::snapshot::load(conn, log_id, closed_after).await)
+    }
+
+    /// Full rows of these events.
+    pub async fn event_rows(&self, ids: &[EventId]) -> Result<Vec<EventRow>, StoreError> {
+        on_connection!(self, |q, conn| q::snapshot::changed(conn, ids).await)
+    }
+
+    /// Results by event and entry, in one query (at most 1,000 ids).
+    pub async fn entries_by_ids(&self, ids: &[(EventId, EntryId)]) -> Result<Vec<EntryRow>, StoreError> {
+        on_connection!(self, |q, conn| q::entries::by_ids(conn, ids).await)
+    }
+
+    /// Results by member and entry, in one query (at most 1,000 ids).
+    pub async fn entries_by_members(&self, ids: &[(MemberId, EntryId)]) -> Result<Vec<EntryRow>, StoreError> {
+        on_connection!(self, |q, conn| q::entries::by_members(conn, ids).await)
+    }
+
+    /// Winners of a lane behind a place, in order.
+    pub async fn winners(
+        &self,
+        event: EventId,
+        lane: i32,
+        after_seq: i64,
+        limit: i64,
+    ) -> Result<Vec<EntryRow>, StoreError> {
+        on_connection!(self, |q, conn| q::entries::winners(conn, event, lane, after_seq, limit).await)
+    }
+
+    /// Entries of a lane behind a place, in order.
+    pub async fn entries_of_lane(
+        &self,
+        event: EventId,
+        lane: i32,
+        after_seq: i64,
+        limit: i64,
+    ) -> Result<Vec<EntryRow>, StoreError> {
+        on_connection!(self, |q, conn| q::entries::of_lane(conn, event, lane, after_seq, limit).await)
+    }
+
+    /// All lane rows.
+    pub async fn lane_rows(&self) -> Result<Vec<LaneRow>, StoreError> {
+        on_connection!(self, |q, conn| q::entries::lanes(conn).await)
+    }
+
+    /// Lane rows and cursors in one snapshot, for comparing with a replay.
+    pub async fn lanes_and_progress(&self) -> Result<(Vec<LaneRow>, Vec<ProgressRow>), StoreError> {
+        // SQLite: the writers are held off. MySQL: sessions read committed rows, so the level is raised for this one.
+        match &self.pool {
+            Pool::Mysql(pool) => {
+                let mut conn = pool.get().await?;
+                mysql::repeatable_read(&mut conn).await?;
+                conn.transaction(async |tx| {
+                    Ok((mysql::entries::lanes(tx).await?, mysql::progress::all(tx).await?))
+                })
+                .await
+            }
+            Pool::Sqlite(pool) => {
+                let mut conn = pool.get().await?;
+                conn.immediate_transaction(async |tx| {
+                    Ok((sqlite::entries::lanes(tx).await?, sqlite::progress::all(tx).await?))
+                })
+                .await
+            }
+        }
+    }
+}

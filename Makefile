@@ -1,0 +1,82 @@
+# `make` lists the targets. ARGS="..." is passed on to demo, serve, bench, test and test-embedded.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+# Runs a command on the real stack; see compose/README.md.
+WITH_STACK := compose/with-stack.sh
+STACK := compose/stack.sh
+COMPOSE := docker compose -f compose/compose.yaml
+SCRIPTS := .ci/run $(wildcard compose/*.sh)
+CARGO_DENY_VERSION := 0.20.2
+ARGS ?=
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build demo serve
+build: ## all programs, optimised, into target/release
+	cargo build --release --workspace --bins
+
+demo: ## a stampede on the embedded stack, every promise checked
+	cargo run --release --bin event-system -- demo $(ARGS)
+
+serve: ## every role in one process, embedded unless the three URLs are set
+	cargo run --release --bin event-system -- serve $(ARGS)
+
+.PHONY: test test-embedded test-crash bench
+test: ## all tests, on the real stack too (containers or native; started and stopped here)
+	$(WITH_STACK) bash -ec 'cargo build --workspace --bins; \
+	  cargo test --workspace --features e2e/real-stack --no-fail-fast "$$@"' test $(ARGS)
+
+test-embedded: ## the tests that need no real stores
+	cargo test --workspace $(ARGS)
+
+test-crash: ## the long fault campaign: CRASH_ROUNDS (10) rounds of kills on the real stack
+	CRASH_ROUNDS="$${CRASH_ROUNDS:-10}" $(WITH_STACK) bash -ec \
+	  'cargo build --workspace --bins; cargo test -p e2e --features real-stack --test real_crash -- --nocapture'
+
+bench: ## the benchmarks, on the real stack
+	$(WITH_STACK) bash -ec 'cargo build --release --workspace --bins; \
+	  cargo run --release -p e2e --bin bench -- "$$@"' bench $(ARGS)
+
+.PHONY: fmt lint shellcheck deny
+fmt: ## format the sources
+	cargo fmt --all
+
+lint: shellcheck ## formatting, clippy without a warning, shell scripts
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --features e2e/real-stack -- -D warnings
+
+shellcheck:
+	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo 'shellcheck: not installed, skipped'; fi
+
+# cargo-deny reads the manifests of all platforms, hence the fetch; the check itself asks no server.
+deny: export PATH := $(CURDIR)/target/tools/bin:$(PATH)
+deny: ## licences, sources and bans of the dependencies (deny.toml)
+	@command -v cargo-deny >/dev/null || \
+	  cargo install cargo-deny --quiet --locked --version $(CARGO_DENY_VERSION) --root target/tools
+	@cargo fetch --locked --quiet
+	cargo deny --offline check --hide-inclusion-graph bans licenses sources
+
+.PHONY: stack-up stack-down stack-wipe stack-status up down
+stack-up: ## start the native stack (STACK_BROKERS=3 for three brokers)
+	$(STACK) up
+	@$(STACK) env
+
+stack-down: ## stop the native stack, keep its data
+	$(STACK) down
+
+stack-wipe: ## stop the native stack and drop its data
+	$(STACK) down --wipe
+
+stack-status: ## what of the native stack answers
+	$(STACK) status
+
+up: ## the whole system in containers (needs Docker and AUTH_*)
+	$(COMPOSE) up --build --detach --wait
+
+down: ## stop the containers, keep their data
+	$(COMPOSE) down

@@ -1,0 +1,13 @@
+DROP TABLE audit_log;
+DROP TABLE relay_lease;
+DROP TABLE idempotency_key;
+DROP TABLE parked_record;
+DROP TABLE command_applied;
+DROP TABLE outbox;
+DROP TABLE partition_progress;
+DROP TABLE event_entry;
+DROP TABLE event_reward;
+DROP TABLE event_stock;
+DROP TABLE event_lane;
+DROP TABLE event_lock;
+DROP TABLE events;

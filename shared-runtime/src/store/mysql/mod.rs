@@ -1,0 +1,48 @@
+//! The queries on MySQL and MariaDB, and what differs there.
+
+/// The connection that the shared queries are expanded for.
+pub type Conn = diesel_async::AsyncMysqlConnection;
+
+/// Inserts all rows in one statement.
+macro_rules! insert_rows {
+    ($conn:expr, $table:expr, $rows:expr) => {
+        diesel::insert_into($table).values(&$rows).execute($conn).await
+    };
+}
+
+mod functions {
+    diesel::define_sql_function! {
+        /// Id made by the last insert on this connection.
+        #[sql_name = "LAST_INSERT_ID"]
+        fn last_insert_id() -> BigInt;
+    }
+}
+
+/// Id made by the last insert on this connection.
+pub async fn last_id(conn: &mut Conn) -> Result<i64, super::error_class::StoreError> {
+    use diesel_async::RunQueryDsl;
+    Ok(diesel::select(functions::last_insert_id()).get_result(conn).await?)
+}
+
+#[path = "../queries/audit.rs"]
+pub mod audit;
+#[path = "../queries/entries.rs"]
+pub mod entries;
+#[path = "../queries/events.rs"]
+pub mod events;
+#[path = "../queries/lane.rs"]
+pub mod lane;
+#[path = "../queries/outbox.rs"]
+pub mod outbox;
+#[path = "../queries/parked.rs"]
+pub mod parked;
+#[path = "../queries/progress.rs"]
+pub mod progress;
+#[path = "../queries/snapshot.rs"]
+pub mod snapshot;
+
+/// The next transaction on this connection reads one snapshot (sessions read committed rows otherwise).
+pub async fn repeatable_read(conn: &mut Conn) -> Result<(), super::error_class::StoreError> {
+    use diesel_async::SimpleAsyncConnection;
+    Ok(conn.batch_execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?)
+}

@@ -1,0 +1,116 @@
+//! Opening databases: pool limits and what every session is told.
+
+use std::time::Duration;
+
+use clap::Args;
+use deadpool::Runtime;
+use diesel::ConnectionError;
+use diesel_async::pooled_connection::deadpool::Pool as Deadpool;
+use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig};
+use diesel_async::{AsyncConnection, SimpleAsyncConnection};
+use futures::FutureExt;
+
+use super::{mysql, sqlite};
+use crate::config::ConfigError;
+
+/// Settings of the database.
+#[derive(Debug, Clone, Args)]
+pub struct DatabaseArgs {
+    /// `mysql://user:password@host:port/database` or `sqlite://path`; unset: embedded.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+    /// Connections of this process.
+    #[arg(long, env = "DATABASE_POOL_SIZE", default_value_t = 8)]
+    pub database_pool_size: usize,
+    /// How long a statement waits for a lock (MySQL: whole seconds).
+    #[arg(long, env = "DATABASE_LOCK_WAIT", default_value = "5s", value_parser = humantime::parse_duration)]
+    pub database_lock_wait: Duration,
+    /// The server drops a session of ours that says nothing for this long, and with it the locks of a process that
+    /// hangs in the middle of a transaction (MySQL: whole seconds).
+    #[arg(long, env = "DATABASE_IDLE_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub database_idle_timeout: Duration,
+}
+
+impl Default for DatabaseArgs {
+    fn default() -> Self {
+        Self {
+            database_url: None,
+            database_pool_size: 8,
+            database_lock_wait: Duration::from_secs(5),
+            database_idle_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+#[derive(Clone)]
+pub(crate) enum Pool {
+    Mysql(Deadpool<mysql::Conn>),
+    Sqlite(Deadpool<sqlite::Conn>),
+}
+
+impl Pool {
+    pub(crate) fn open(args: &DatabaseArgs, url: &str) -> Result<Self, ConfigError> {
+        if url.starts_with("mysql://") {
+            let setup = format!(
+                "SET SESSION innodb_lock_wait_timeout = {}, wait_timeout = {}, transaction_isolation = 'READ-COMMITTED'",
+                args.database_lock_wait.as_secs().max(1),
+                args.database_idle_timeout.as_secs().max(1),
+            );
+            // MariaDB before 11.1 knows the variable by its old name only.
+            let setup_old = setup.replace("transaction_isolation", "tx_isolation");
+            Ok(Self::Mysql(build(args, url, move |url| {
+                let (setup, setup_old, url) = (setup.clone(), setup_old.clone(), url.to_owned());
+                async move {
+                    let mut conn = mysql::Conn::establish(&url).await?;
+                    if conn.batch_execute(&setup).await.is_err() {
+                        conn.batch_execute(&setup_old)
+                            .await
+                            .map_err(ConnectionError::CouldntSetupConfiguration)?;
+                    }
+                    Ok(conn)
+                }
+                .boxed()
+            })?))
+        } else if let Some(path) = url.strip_prefix("sqlite://") {
+            let setup = format!(
+                "PRAGMA busy_timeout = {}; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;",
+                args.database_lock_wait.as_millis()
+            );
+            Ok(Self::Sqlite(build(args, path, move |path| {
+                let (setup, path) = (setup.clone(), path.to_owned());
+                async move {
+                    let mut conn = sqlite::Conn::establish(&path).await?;
+                    conn.batch_execute(&setup).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
+                    Ok(conn)
+                }
+                .boxed()
+            })?))
+        } else {
+            Err(ConfigError::new("DATABASE_URL", "must start with mysql:// or sqlite://"))
+        }
+    }
+}
+
+fn build<C>(
+    args: &DatabaseArgs,
+    url: &str,
+    setup: impl Fn(&str) -> futures::future::BoxFuture<'_, Result<C, ConnectionError>> + Send + Sync + 'static,
+) -> Result<Deadpool<C>, ConfigError>
+where
+    C: diesel_async::pooled_connection::PoolableConnection + Send + 'static,
+    AsyncDieselConnectionManager<C>:
+        deadpool::managed::Manager<Type = C, Error = diesel_async::pooled_connection::PoolError>,
+{
+    // `RecyclingMethod::Verified` is the default and must stay: with `Fast` one cancelled query shifts all answers.
+    let mut config = ManagerConfig::default();
+    config.custom_setup = Box::new(setup);
+    let manager = AsyncDieselConnectionManager::<C>::new_with_config(url, config);
+    Deadpool::builder(manager)
+        .max_size(args.database_pool_size.max(1))
+        .wait_timeout(Some(Duration::from_secs(5)))
+        .create_timeout(Some(Duration::from_secs(5)))
+        .recycle_timeout(Some(Duration::from_secs(5)))
+        .runtime(Runtime::Tokio1)
+        .build()
+        .map_err(|e| ConfigError::new("DATABASE_URL", e.to_string()))
+}

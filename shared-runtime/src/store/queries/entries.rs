@@ -1,0 +1,83 @@
+//! Reads of decided entries: results for members, winners, digests.
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use shared_domain::{EntryId, EntryStatus, EventId, MemberId};
+
+use super::Conn;
+use crate::store::error_class::StoreError;
+use crate::store::rows::{EntryRow, LaneRow};
+use crate::store::schema::{event_entry as e, event_lane};
+
+/// Rows of these entries, in one query whatever their number (at most 1,000).
+pub async fn by_ids(conn: &mut Conn, ids: &[(EventId, EntryId)]) -> Result<Vec<EntryRow>, StoreError> {
+    let mut by_event: std::collections::BTreeMap<EventId, Vec<Vec<u8>>> = std::collections::BTreeMap::new();
+    for (event, id) in ids {
+        by_event.entry(*event).or_default().push(id.as_bytes().to_vec());
+    }
+    let mut query = e::table.filter(e::event_id.lt(i64::MIN)).select(EntryRow::as_select()).into_boxed();
+    for (event, ids) in by_event {
+        query = query.or_filter(e::event_id.eq(event).and(e::entry_id.eq_any(ids)));
+    }
+    Ok(query.load(conn).await?)
+}
+
+/// Rows of members' entries asked for by entry id alone, in one query (at most 1,000).
+pub async fn by_members(conn: &mut Conn, ids: &[(MemberId, EntryId)]) -> Result<Vec<EntryRow>, StoreError> {
+    let members = ids.iter().map(|(member, _)| *member);
+    let entries = ids.iter().map(|(_, id)| id.as_bytes().to_vec());
+    Ok(e::table
+        .filter(e::member_id.eq_any(members))
+        .filter(e::entry_id.eq_any(entries))
+        .select(EntryRow::as_select())
+        .load(conn)
+        .await?)
+}
+
+/// Winners of one lane in order of their place, after `after_seq`.
+pub async fn winners(
+    conn: &mut Conn,
+    event: EventId,
+    lane: i32,
+    after_seq: i64,
+    limit: i64,
+) -> Result<Vec<EntryRow>, StoreError> {
+    Ok(e::table
+        .filter(e::event_id.eq(event))
+        .filter(e::lane.eq(lane))
+        .filter(e::seq.gt(after_seq))
+        .filter(e::status.eq(i16::from(EntryStatus::Win.code())))
+        .order(e::seq)
+        .limit(limit)
+        .select(EntryRow::as_select())
+        .load(conn)
+        .await?)
+}
+
+/// Entries of one lane in order of their place, after `after_seq`.
+pub async fn of_lane(
+    conn: &mut Conn,
+    event: EventId,
+    lane: i32,
+    after_seq: i64,
+    limit: i64,
+) -> Result<Vec<EntryRow>, StoreError> {
+    Ok(e::table
+        .filter(e::event_id.eq(event))
+        .filter(e::lane.eq(lane))
+        .filter(e::seq.gt(after_seq))
+        .order(e::seq)
+        .limit(limit)
+        .select(EntryRow::as_select())
+        .load(conn)
+        .await?)
+}
+
+/// Every lane row of every event, for comparing databases.
+pub async fn lanes(conn: &mut Conn) -> Result<Vec<LaneRow>, StoreError> {
+    Ok(event_lane::table
+        .order((event_lane::event_id, event_lane::lane))
+        .select(LaneRow::as_select())
+        .load(conn)
+        .await?)
+}

@@ -1,0 +1,121 @@
+//! Commands on their way to the log (DESIGN section 4, "One outbox").
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use shared_domain::EventId;
+
+use super::{Conn, snapshot::STOCK_ADDED};
+use crate::store::error_class::StoreError;
+use crate::store::rows::{CommandAppliedRow, CommandStatus, OutboxRow};
+use crate::store::schema::{command_applied, outbox as o, relay_lease};
+
+const LEASE: &str = "outbox";
+const ROWS: i64 = 500;
+
+/// Adds rows of one command.
+pub async fn insert(conn: &mut Conn, rows: Vec<OutboxRow>) -> Result<(), StoreError> {
+    insert_rows!(conn, o::table, rows)?;
+    Ok(())
+}
+
+/// Rows of a command, by lane.
+pub async fn command(conn: &mut Conn, id: &[u8; 16]) -> Result<Vec<OutboxRow>, StoreError> {
+    Ok(o::table
+        .filter(o::command_id.eq(id.to_vec()))
+        .order(o::lane)
+        .select(OutboxRow::as_select())
+        .load(conn)
+        .await?)
+}
+
+/// Takes or keeps the relay's lease until `until` (ms). False while somebody else holds it.
+pub async fn hold_lease(
+    conn: &mut Conn,
+    holder: &[u8; 16],
+    now: i64,
+    until: i64,
+) -> Result<bool, StoreError> {
+    let row = relay_lease::table
+        .filter(relay_lease::name.eq(LEASE))
+        .filter(relay_lease::holder.eq(holder.to_vec()).or(relay_lease::held_until.lt(now)));
+    let held = diesel::update(row)
+        .set((relay_lease::holder.eq(holder.to_vec()), relay_lease::held_until.eq(until)))
+        .execute(conn)
+        .await?;
+    Ok(held == 1)
+}
+
+/// Rows that are not published, in the order in which their events want them.
+pub async fn unpublished(conn: &mut Conn) -> Result<Vec<OutboxRow>, StoreError> {
+    Ok(o::table
+        .filter(o::published_at.is_null())
+        .order((o::event_id, o::ordinal, o::lane))
+        .limit(ROWS)
+        .select(OutboxRow::as_select())
+        .load(conn)
+        .await?)
+}
+
+/// Gives `StockAdded` rows that were read for the first time their earliest moment (ms).
+pub async fn hold_back_stock(conn: &mut Conn, not_before: i64) -> Result<usize, StoreError> {
+    let rows = o::table
+        .filter(o::published_at.is_null())
+        .filter(o::kind.eq(STOCK_ADDED))
+        .filter(o::not_before.is_null());
+    Ok(diesel::update(rows).set(o::not_before.eq(Some(not_before))).execute(conn).await?)
+}
+
+/// Notes the broker's ack.
+pub async fn mark_published(
+    conn: &mut Conn,
+    event: EventId,
+    ordinal: i64,
+    lane: i32,
+    now: i64,
+) -> Result<(), StoreError> {
+    let row = o::table.filter(o::event_id.eq(event)).filter(o::ordinal.eq(ordinal)).filter(o::lane.eq(lane));
+    diesel::update(row).set(o::published_at.eq(Some(now))).execute(conn).await?;
+    Ok(())
+}
+
+/// Carries what the lanes did over into the outbox. Returns how many rows were settled.
+pub async fn settle(conn: &mut Conn, now: i64) -> Result<usize, StoreError> {
+    let waiting: Vec<(Vec<u8>, i32)> = o::table
+        .filter(o::settled_at.is_null())
+        .filter(o::published_at.is_not_null())
+        .select((o::command_id, o::lane))
+        .limit(ROWS)
+        .load(conn)
+        .await?;
+    if waiting.is_empty() {
+        return Ok(0);
+    }
+    let applied: Vec<CommandAppliedRow> = command_applied::table
+        .filter(command_applied::command_id.eq_any(waiting.iter().map(|(id, _)| id.clone())))
+        .select(CommandAppliedRow::as_select())
+        .load(conn)
+        .await?;
+    let mut settled = 0;
+    for row in
+        applied.iter().filter(|a| waiting.iter().any(|(id, lane)| *id == a.command_id && *lane == a.lane))
+    {
+        let target = o::table.filter(o::command_id.eq(row.command_id.clone())).filter(o::lane.eq(row.lane));
+        settled += diesel::update(target)
+            .set((o::settled_at.eq(Some(now)), o::status.eq(row.status), o::reason.eq(row.reason.clone())))
+            .execute(conn)
+            .await?;
+    }
+    Ok(settled)
+}
+
+/// Commands that are not settled, oldest first: for the age of the outbox.
+pub async fn oldest_unsettled(conn: &mut Conn) -> Result<Option<i64>, StoreError> {
+    Ok(o::table
+        .filter(o::settled_at.is_null())
+        .filter(o::status.eq(CommandStatus::Pending.code()))
+        .select(o::created_at)
+        .order(o::created_at)
+        .first(conn)
+        .await
+        .optional()?)
+}

@@ -1,0 +1,519 @@
+//! Rows as the database has them, shared by both backends.
+
+use diesel::prelude::{AsChangeset, Insertable, Queryable, Selectable};
+use shared_domain::{Approval, DecidedEntry, EntryId, EventId, EventPeriod, LaneState};
+
+use super::error_class::StoreError;
+use super::schema::{
+    audit_log, command_applied, event_entry, event_lane, event_stock, events, idempotency_key, outbox,
+    parked_record, partition_progress,
+};
+
+/// `event_lane`: one event in one lane.
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = event_lane, treat_none_as_default_value = false, treat_none_as_null = true)]
+pub struct LaneRow {
+    /// Event.
+    pub event_id: i64,
+    /// Partition of the event's topic.
+    pub lane: i32,
+    /// False for a placeholder of an event that parked before it was scheduled.
+    pub is_scheduled: bool,
+    /// See [`LaneState`].
+    pub seq: i64,
+    /// See [`LaneState`].
+    pub wins: i64,
+    /// See [`LaneState`].
+    pub losses: i64,
+    /// See [`LaneState`].
+    pub rejections: i64,
+    /// See [`LaneState`].
+    pub paid: i64,
+    /// See [`LaneState`].
+    pub digest: Vec<u8>,
+    /// Approval in force.
+    pub review_number: Option<String>,
+    /// Approval in force.
+    pub approved_from: Option<i64>,
+    /// Approval in force.
+    pub approved_until: Option<i64>,
+    /// Offset of `Closed`.
+    pub closed_offset: Option<i64>,
+    /// Offset of `Deleted`.
+    pub deleted_offset: Option<i64>,
+    /// Offset that took the last prize.
+    pub exhausted_offset: Option<i64>,
+    /// Log that this offset belongs to.
+    pub exhausted_log_id: Option<String>,
+    /// First parked offset, while the event is parked in this lane.
+    pub parked_offset: Option<i64>,
+    /// Since when, in ms.
+    pub parked_since: Option<i64>,
+    /// Why.
+    pub parked_reason: Option<String>,
+    /// An operator asked to decide the parked records.
+    pub unpark_requested: bool,
+}
+
+impl LaneRow {
+    /// A row for a state.
+    pub fn new(event_id: i64, lane: i32, state: &LaneState, log_id: &str) -> Self {
+        let mut row = Self {
+            event_id,
+            lane,
+            is_scheduled: true,
+            seq: 0,
+            wins: 0,
+            losses: 0,
+            rejections: 0,
+            paid: 0,
+            digest: Vec::new(),
+            review_number: None,
+            approved_from: None,
+            approved_until: None,
+            closed_offset: None,
+            deleted_offset: None,
+            exhausted_offset: None,
+            exhausted_log_id: None,
+            parked_offset: None,
+            parked_since: None,
+            parked_reason: None,
+            unpark_requested: false,
+        };
+        row.set_state(state, log_id);
+        row
+    }
+
+    /// Writes a state into the row; parking is kept.
+    pub fn set_state(&mut self, state: &LaneState, log_id: &str) {
+        self.is_scheduled = true;
+        self.seq = state.seq;
+        self.wins = state.wins;
+        self.losses = state.losses;
+        self.rejections = state.rejections;
+        self.paid = state.paid;
+        self.digest = state.digest.to_vec();
+        self.review_number = state.approval.as_ref().map(|a| a.review_number().to_owned());
+        self.approved_from = state.approval.as_ref().map(|a| a.period().starts_at());
+        self.approved_until = state.approval.as_ref().map(|a| a.period().ends_at());
+        self.closed_offset = state.closed_at;
+        self.deleted_offset = state.deleted_at;
+        if self.exhausted_offset != state.exhausted_at {
+            self.exhausted_log_id = state.exhausted_at.map(|_| log_id.to_owned());
+        }
+        self.exhausted_offset = state.exhausted_at;
+    }
+
+    /// The state in the row.
+    pub fn state(&self) -> Result<LaneState, StoreError> {
+        let bad =
+            |what: &str| StoreError::fatal(format!("event_lane {}/{}: bad {what}", self.event_id, self.lane));
+        let approval = match (&self.review_number, self.approved_from, self.approved_until) {
+            (Some(number), Some(from), Some(until)) => {
+                let period = EventPeriod::new(from, until).map_err(|_| bad("approval"))?;
+                Some(Approval::new(number, period).map_err(|_| bad("review number"))?)
+            }
+            _ => None,
+        };
+        Ok(LaneState {
+            seq: self.seq,
+            wins: self.wins,
+            losses: self.losses,
+            rejections: self.rejections,
+            paid: self.paid,
+            digest: self.digest.as_slice().try_into().map_err(|_| bad("digest"))?,
+            approval,
+            closed_at: self.closed_offset,
+            deleted_at: self.deleted_offset,
+            exhausted_at: self.exhausted_offset,
+        })
+    }
+
+    /// Whether the event is parked in this lane.
+    pub fn is_parked(&self) -> bool {
+        self.parked_offset.is_some()
+    }
+}
+
+/// `event_stock`: one option.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
+#[diesel(table_name = event_stock)]
+pub struct StockRow {
+    /// Event.
+    pub event_id: i64,
+    /// Lane that owns it.
+    pub lane: i32,
+    /// Index of the option.
+    pub option_index: i16,
+    /// Name, for people.
+    pub option_name: String,
+    /// Granted so far.
+    pub granted: i64,
+    /// Left.
+    pub stock_count: i64,
+}
+
+/// `event_entry`: one decided entry.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
+#[diesel(table_name = event_entry, treat_none_as_default_value = false)]
+pub struct EntryRow {
+    /// Event.
+    pub event_id: i64,
+    /// Lane.
+    pub lane: i32,
+    /// Place in the lane.
+    pub seq: i64,
+    /// Entry id, 16 bytes.
+    pub entry_id: Vec<u8>,
+    /// Member.
+    pub member_id: i64,
+    /// Code of `EntryStatus`.
+    pub status: i16,
+    /// Code of `Reason`.
+    pub reason: Option<i16>,
+    /// Option won.
+    pub option_index: Option<i16>,
+    /// Points won.
+    pub reward_amount: i64,
+    /// Number among the winners.
+    pub entry_rank: Option<i64>,
+    /// Offset of the record.
+    pub log_offset: i64,
+    /// Gateway clock, ms.
+    pub accepted_at: i64,
+    /// Worker clock, ms; not part of the digest.
+    pub decided_at: i64,
+}
+
+impl EntryRow {
+    /// A row for a decision.
+    pub fn new(entry: &DecidedEntry, lane: i32, decided_at: i64) -> Self {
+        Self {
+            event_id: entry.event_id,
+            lane,
+            seq: entry.seq,
+            entry_id: entry.entry_id.as_bytes().to_vec(),
+            member_id: entry.member_id,
+            status: i16::from(entry.status.code()),
+            reason: entry.reason.map(|r| i16::from(r.code())),
+            option_index: entry.option.map(|o| o as i16),
+            reward_amount: entry.amount,
+            entry_rank: entry.rank,
+            log_offset: entry.offset,
+            accepted_at: entry.accepted_at,
+            decided_at,
+        }
+    }
+
+    /// The entry's id.
+    pub fn id(&self) -> Result<EntryId, StoreError> {
+        EntryId::from_slice(&self.entry_id).ok_or_else(|| StoreError::fatal("event_entry: bad entry id"))
+    }
+}
+
+/// `partition_progress`: the offset authority of one lane of one log.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
+#[diesel(table_name = partition_progress, treat_none_as_default_value = false)]
+pub struct ProgressRow {
+    /// Identity of the log.
+    pub log_id: String,
+    /// Full topic name.
+    pub topic: String,
+    /// Partition.
+    pub partition_id: i32,
+    /// Offset of the next record to apply.
+    pub next_offset: i64,
+    /// SHA-256 of the bytes of the record before it.
+    pub last_hash: Option<Vec<u8>>,
+    /// ms.
+    pub updated_at: i64,
+}
+
+/// `command_applied`: a command met its position in a lane.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
+#[diesel(table_name = command_applied, treat_none_as_default_value = false)]
+pub struct CommandAppliedRow {
+    /// Command, 16 bytes.
+    pub command_id: Vec<u8>,
+    /// Lane.
+    pub lane: i32,
+    /// Event.
+    pub event_id: i64,
+    /// Offset of the record.
+    pub log_offset: i64,
+    /// Code of [`CommandStatus`].
+    pub status: i16,
+    /// Why it was refused.
+    pub reason: Option<String>,
+    /// ms.
+    pub applied_at: i64,
+}
+
+/// `parked_record`: a record that waits for an operator.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
+#[diesel(table_name = parked_record)]
+pub struct ParkedRow {
+    /// Event.
+    pub event_id: i64,
+    /// Lane.
+    pub lane: i32,
+    /// Offset of the record.
+    pub log_offset: i64,
+    /// The record's bytes.
+    pub record: Vec<u8>,
+    /// Why it is here.
+    pub reason: String,
+    /// ms.
+    pub parked_at: i64,
+    /// An operator gave it up: it will end as REJECTED(UNDECIDABLE).
+    pub given_up: bool,
+}
+
+/// State of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommandStatus {
+    /// On its way.
+    Pending = 0,
+    /// In effect.
+    Applied = 1,
+    /// Without effect, for a reason.
+    Rejected = 2,
+}
+
+impl CommandStatus {
+    /// The number in the database.
+    pub fn code(self) -> i16 {
+        self as i16
+    }
+
+    /// The value of a number; unknown ones are pending.
+    pub fn from_code(code: i16) -> Self {
+        match code {
+            1 => Self::Applied,
+            2 => Self::Rejected,
+            _ => Self::Pending,
+        }
+    }
+}
+
+/// `outbox`: a command for one lane, its idempotency key and its record.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
+#[diesel(table_name = outbox, treat_none_as_default_value = false)]
+pub struct OutboxRow {
+    /// Event.
+    pub event_id: i64,
+    /// Place among the event's commands.
+    pub ordinal: i64,
+    /// Partition, or -1 for a command that takes effect in the database only.
+    pub lane: i32,
+    /// Command, 16 bytes.
+    pub command_id: Vec<u8>,
+    /// What it does, as shown to staff.
+    pub kind: String,
+    /// Full topic name.
+    pub topic: String,
+    /// The record's bytes.
+    pub record: Vec<u8>,
+    /// Not to be published before, ms.
+    pub not_before: Option<i64>,
+    /// Acknowledged by the broker, ms.
+    pub published_at: Option<i64>,
+    /// Applied in its lane, ms.
+    pub settled_at: Option<i64>,
+    /// Code of [`CommandStatus`].
+    pub status: i16,
+    /// Why it was rejected.
+    pub reason: Option<String>,
+    /// Who asked.
+    pub actor: String,
+    /// The HTTP request.
+    pub request_id: String,
+    /// ms.
+    pub created_at: i64,
+}
+
+/// One line of the audit log; the database numbers it.
+#[derive(Debug, Clone, PartialEq, Eq, Insertable)]
+#[diesel(table_name = audit_log, treat_none_as_default_value = false)]
+pub struct AuditLine {
+    /// ms.
+    pub at: i64,
+    /// Who.
+    pub actor: String,
+    /// What.
+    pub action: String,
+    /// On which event.
+    pub event_id: Option<i64>,
+    /// By which request.
+    pub request_id: String,
+    /// How it ended.
+    pub outcome: String,
+    /// Details, JSON.
+    pub detail: String,
+}
+
+/// One parked event in one lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParkedEvent {
+    /// Event.
+    pub event_id: EventId,
+    /// Lane.
+    pub lane: i32,
+    /// Topic; unknown for an event that parked before it was scheduled.
+    pub topic: Option<String>,
+    /// First parked offset.
+    pub first_offset: i64,
+    /// How many records wait.
+    pub records: i64,
+    /// Why.
+    pub reason: String,
+    /// Since when, ms.
+    pub since: i64,
+    /// Whether an operator asked to decide them.
+    pub unpark_requested: bool,
+}
+
+/// An answer kept under a key.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
+#[diesel(table_name = idempotency_key)]
+pub struct KeptAnswer {
+    /// Who asked.
+    pub actor: String,
+    /// Method and path.
+    pub route: String,
+    /// The key.
+    pub request_key: String,
+    /// SHA-256 of the body.
+    pub body_hash: Vec<u8>,
+    /// HTTP status.
+    pub answer_status: i16,
+    /// JSON body.
+    pub answer: String,
+    /// ms.
+    pub created_at: i64,
+}
+
+/// `events`: one event as staff and gateways know it.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = events)]
+pub struct EventRow {
+    /// Event.
+    pub event_id: i64,
+    /// Code of `Lifecycle`.
+    pub lifecycle: i16,
+    /// Admission is paused.
+    pub paused: bool,
+    /// Title, as it is now.
+    pub title: String,
+    /// Content, as it is now.
+    pub content: String,
+    /// Number of the event type.
+    pub event_type: i16,
+    /// ms.
+    pub starts_at: i64,
+    /// ms.
+    pub ends_at: i64,
+    /// The draft as staff wrote it, JSON; gone where the log recreated the event.
+    pub draft: Option<String>,
+    /// Bytes of the `Scheduled` record.
+    pub scheduled: Option<Vec<u8>>,
+    /// Full topic name.
+    pub topic: Option<String>,
+    /// Number of lanes; 0 for a draft.
+    pub lane_count: i32,
+    /// Entries a second; `None`: the default.
+    pub limit_per_second: Option<i64>,
+    /// Raffle entries a second; `None`: the default.
+    pub raffle_limit_per_second: Option<i64>,
+    /// Requests a second of one member; `None`: the default.
+    pub member_limit_per_second: Option<i64>,
+    /// High-traffic flag of raffles.
+    pub high_traffic: Option<bool>,
+    /// Grows with every change of this row.
+    pub version: i64,
+    /// ms.
+    pub created_at: i64,
+    /// ms.
+    pub updated_at: i64,
+    /// ms.
+    pub deleted_at: Option<i64>,
+}
+
+/// A new draft.
+#[derive(Debug, Clone, Insertable)]
+#[diesel(table_name = events, treat_none_as_default_value = false)]
+pub struct NewEvent {
+    /// Code of `Lifecycle`.
+    pub lifecycle: i16,
+    /// See [`EventRow`].
+    pub paused: bool,
+    /// See [`EventRow`].
+    pub title: String,
+    /// See [`EventRow`].
+    pub content: String,
+    /// See [`EventRow`].
+    pub event_type: i16,
+    /// See [`EventRow`].
+    pub starts_at: i64,
+    /// See [`EventRow`].
+    pub ends_at: i64,
+    /// See [`EventRow`].
+    pub draft: Option<String>,
+    /// See [`EventRow`].
+    pub lane_count: i32,
+    /// See [`EventRow`].
+    pub limit_per_second: Option<i64>,
+    /// See [`EventRow`].
+    pub raffle_limit_per_second: Option<i64>,
+    /// See [`EventRow`].
+    pub member_limit_per_second: Option<i64>,
+    /// See [`EventRow`].
+    pub version: i64,
+    /// See [`EventRow`].
+    pub created_at: i64,
+    /// See [`EventRow`].
+    pub updated_at: i64,
+}
+
+/// One lane as gateways watch it.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = event_lane)]
+pub struct WatchedLane {
+    /// Event.
+    pub event_id: i64,
+    /// Partition.
+    pub lane: i32,
+    /// `Scheduled` is applied.
+    pub is_scheduled: bool,
+    /// Entries decided.
+    pub seq: i64,
+    /// Winners.
+    pub wins: i64,
+    /// Approval in force.
+    pub review_number: Option<String>,
+    /// Approval in force.
+    pub approved_from: Option<i64>,
+    /// Approval in force.
+    pub approved_until: Option<i64>,
+    /// Offset of `Closed`.
+    pub closed_offset: Option<i64>,
+    /// Offset that took the last prize.
+    pub exhausted_offset: Option<i64>,
+    /// Log of that offset.
+    pub exhausted_log_id: Option<String>,
+}
+
+/// What a gateway reads a tick, in a constant number of queries.
+#[derive(Debug, Clone, Default)]
+pub struct SnapshotRows {
+    /// Ids and versions of the events to watch.
+    pub versions: Vec<(EventId, i64)>,
+    /// Their lanes.
+    pub lanes: Vec<WatchedLane>,
+    /// Their stock.
+    pub stock: Vec<StockRow>,
+    /// Cursors of the current log.
+    pub progress: Vec<ProgressRow>,
+    /// Events with a `StockAdded` that is not applied yet.
+    pub stock_pending: Vec<EventId>,
+}

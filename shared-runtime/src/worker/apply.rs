@@ -1,0 +1,534 @@
+//! The batch transaction (DESIGN section 5): fence, read, decide, insert, decrement, lane rows, commands.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use shared_domain::{
+    CommandOutcome, EntryId, EventDefinition, EventId, EventInLane, Fold, Known, LaneState, LogEntry, Stock,
+    Undecidable, decide,
+};
+use shared_proto::v1::{self, log_record::Kind};
+
+use super::batch::{BatchRecord, LaneBatch, LaneMemory};
+use crate::store::error_class::StoreError;
+use crate::store::lane_tx::{CursorMove, Inserted, LaneTx};
+use crate::store::rows::{CommandAppliedRow, CommandStatus, EntryRow, LaneRow, ParkedRow, StockRow};
+
+/// What a committed batch changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// New rows by status code (PENDING, WIN, LOSE, REJECTED).
+    pub decided: [u64; 4],
+    /// Records that repeated an entry or a command.
+    pub repeats: u64,
+    /// Records that went to `parked_record`.
+    pub parked: u64,
+    /// Events that were parked by this batch.
+    pub newly_parked: Vec<EventId>,
+    /// Commands applied or refused.
+    pub commands: u64,
+    /// Entry ids with rows now, to remember after the commit.
+    pub entries: Vec<(EventId, EntryId)>,
+    /// Definitions to remember after the commit.
+    pub definitions: Vec<(EventId, Arc<EventDefinition>)>,
+}
+
+/// Why a batch was rolled back.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The cursor did not stand at `from`: somebody else applied this lane, or we did and never heard of it.
+    #[error("the fence did not match")]
+    Fenced,
+    /// One record cannot be decided by this build.
+    #[error(transparent)]
+    Undecidable(#[from] Undecidable),
+    /// A row changed outside the log: the lane must halt.
+    #[error("{table} of event {event_id} was changed outside the log")]
+    ChangedOutsideTheLog {
+        /// Table.
+        table: &'static str,
+        /// Event.
+        event_id: EventId,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<diesel::result::Error> for ApplyError {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// Applies a batch in an open transaction. On an error the caller rolls back.
+pub async fn apply_batch<T: LaneTx>(
+    tx: &mut T,
+    batch: &LaneBatch,
+    memory: &LaneMemory,
+    now: i64,
+) -> Result<Applied, ApplyError> {
+    let cursor = CursorMove {
+        log_id: &batch.log_id,
+        lane: &batch.lane,
+        from: batch.from,
+        to: batch.to,
+        last_hash: Some(batch.last_hash),
+        now,
+    };
+    if !tx.advance(&cursor).await? {
+        return Err(ApplyError::Fenced);
+    }
+    let mut work = Work::load(tx, batch, memory, batch.records.iter().map(|r| r.entry.event_id)).await?;
+    let (decidable, parked) = work.split(&batch.records, &batch.park, now);
+    let mut applied = work.decide_and_write(tx, &decidable, HashSet::new(), memory, now).await?;
+    work.write_parked(tx, parked, &batch.park, &mut applied).await?;
+    Ok(applied)
+}
+
+/// How far one block of an unpark came.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unparked {
+    /// What the block changed.
+    pub applied: Applied,
+    /// Whether parked records are left.
+    pub more: bool,
+}
+
+/// Decides one block of an event's parked records, in order, under the lane's fence row at `cursor.from`.
+pub async fn unpark_block<T: LaneTx>(
+    tx: &mut T,
+    cursor: &CursorMove<'_>,
+    batch: &LaneBatch,
+    event: EventId,
+    block: i64,
+    memory: &LaneMemory,
+) -> Result<Unparked, ApplyError> {
+    if !tx.advance(cursor).await? {
+        return Err(ApplyError::Fenced);
+    }
+    let lane = batch.lane.partition;
+    let rows = tx.parked(event, lane, block + 1).await?;
+    let more = rows.len() as i64 > block;
+    let rows = &rows[..rows.len().min(block as usize)];
+    let mut work = Work::load(tx, batch, memory, std::iter::once(event)).await?;
+    let given_up: HashSet<i64> = rows.iter().filter(|r| r.given_up).map(|r| r.log_offset).collect();
+    let records = rows
+        .iter()
+        .map(|row| {
+            let (event_id, kind) = shared_proto::decode(&row.record).map_err(|e| Undecidable {
+                event_id: event,
+                offset: row.log_offset,
+                why: e.to_string(),
+            })?;
+            Ok(LogEntry { offset: row.log_offset, event_id, kind })
+        })
+        .collect::<Result<Vec<_>, Undecidable>>()?;
+    if let Some(row) = work.rows.get_mut(&event)
+        && !more
+    {
+        row.parked_offset = None;
+        row.parked_since = None;
+        row.parked_reason = None;
+        row.unpark_requested = false;
+        work.dirty.insert(event);
+    }
+    let records: Vec<&LogEntry> = records.iter().collect();
+    let applied = work.decide_and_write(tx, &records, given_up, memory, cursor.now).await?;
+    if let Some(last) = rows.last() {
+        tx.unpark_through(event, lane, last.log_offset).await?;
+    }
+    Ok(Unparked { applied, more })
+}
+
+/// The rows that a batch touches.
+struct Work<'b> {
+    batch: &'b LaneBatch,
+    rows: BTreeMap<EventId, LaneRow>,
+    events: BTreeMap<EventId, EventInLane>,
+    /// Lane rows to write although no entry or command changed them.
+    dirty: BTreeSet<EventId>,
+}
+
+impl<'b> Work<'b> {
+    async fn load<T: LaneTx>(
+        tx: &mut T,
+        batch: &'b LaneBatch,
+        memory: &LaneMemory,
+        touched: impl Iterator<Item = EventId>,
+    ) -> Result<Self, ApplyError> {
+        let lane = batch.lane.partition;
+        let ids: Vec<EventId> = touched.collect::<BTreeSet<_>>().into_iter().collect();
+        let mut work = Self { batch, rows: BTreeMap::new(), events: BTreeMap::new(), dirty: BTreeSet::new() };
+        if ids.is_empty() {
+            return Ok(work);
+        }
+        let rows = tx.lane_rows(lane, &ids).await?;
+        let mut stock: BTreeMap<EventId, Vec<StockRow>> = BTreeMap::new();
+        for row in tx.stock_rows(lane, &ids).await? {
+            stock.entry(row.event_id).or_default().push(row);
+        }
+        let mut definitions: HashMap<EventId, Arc<EventDefinition>> = HashMap::new();
+        let missing: Vec<EventId> = rows
+            .iter()
+            .filter(|r| r.is_scheduled)
+            .filter(|r| match memory.definition(r.event_id) {
+                Some(known) => definitions.insert(r.event_id, known).is_some(),
+                None => true,
+            })
+            .map(|r| r.event_id)
+            .collect();
+        if !missing.is_empty() {
+            for (id, bytes) in tx.definitions(&missing).await? {
+                let definition = Arc::new(definition_of(id, &bytes)?);
+                memory.remember_definition(id, definition.clone());
+                definitions.insert(id, definition);
+            }
+        }
+        for row in rows {
+            if row.is_scheduled {
+                let id = row.event_id;
+                let definition = definitions.remove(&id).ok_or_else(|| {
+                    StoreError::fatal(format!("event {id} is scheduled but has no definition"))
+                })?;
+                let stock = stock
+                    .remove(&id)
+                    .unwrap_or_default()
+                    .iter()
+                    .map(|s| Stock::restore(s.granted, s.stock_count))
+                    .collect::<Result<Vec<_>, _>>()
+                    .map_err(|_| ApplyError::ChangedOutsideTheLog { table: "event_stock", event_id: id })?;
+                if stock.len() != definition.options.len() {
+                    return Err(ApplyError::ChangedOutsideTheLog { table: "event_stock", event_id: id });
+                }
+                work.events.insert(id, EventInLane { definition, lane: row.state()?, stock });
+            }
+            work.rows.insert(row.event_id, row);
+        }
+        Ok(work)
+    }
+
+    /// Records to decide, and rows to park: an event that is parked here, or parks now, is decided no further.
+    fn split<'r>(
+        &self,
+        records: &'r [BatchRecord],
+        park: &BTreeMap<EventId, String>,
+        now: i64,
+    ) -> (Vec<&'r LogEntry>, Vec<ParkedRow>) {
+        let mut decidable = Vec::with_capacity(records.len());
+        let mut parked = Vec::new();
+        for record in records {
+            let id = record.entry.event_id;
+            let reason = match park.get(&id) {
+                Some(reason) => Some(reason.as_str()),
+                None => self
+                    .rows
+                    .get(&id)
+                    .filter(|row| row.is_parked())
+                    .map(|row| row.parked_reason.as_deref().unwrap_or("its event is parked")),
+            };
+            match reason {
+                // An operator's word on a parked record must pass the park itself.
+                Some(reason) if !matches!(record.entry.kind, Kind::Rejected(_)) => parked.push(ParkedRow {
+                    event_id: id,
+                    lane: self.batch.lane.partition,
+                    log_offset: record.entry.offset,
+                    record: record.bytes.to_vec(),
+                    reason: truncated(reason),
+                    parked_at: now,
+                    given_up: false,
+                }),
+                _ => decidable.push(&record.entry),
+            }
+        }
+        (decidable, parked)
+    }
+
+    async fn decide_and_write<T: LaneTx>(
+        &mut self,
+        tx: &mut T,
+        records: &[&LogEntry],
+        given_up: HashSet<i64>,
+        memory: &LaneMemory,
+        now: i64,
+    ) -> Result<Applied, ApplyError> {
+        let lane = self.batch.lane.partition;
+        let mut known = Known { rejected_offsets: given_up, ..Known::default() };
+        known.rejected_offsets.extend(memory.rejected_offsets.iter());
+        known.entries = memory.known_entries(entry_keys(records));
+        let commands: Vec<[u8; 16]> = records.iter().filter_map(|r| command_id(&r.kind)).collect();
+        if !commands.is_empty() {
+            known.commands.extend(tx.applied_commands(lane, &commands).await?);
+        }
+        self.load_member_entries(tx, records, &mut known).await?;
+
+        let mut fold = decide(&self.events, &known, records.iter().copied())?;
+        let rows = self.entry_rows(&fold, now);
+        if !rows.is_empty() && tx.insert_entries(rows).await? == Inserted::Duplicate {
+            for (event, ids) in by_event(entry_keys(records)) {
+                let existing = tx.existing_entries(event, &ids).await?;
+                known.entries.extend(existing.into_iter().map(|id| (event, id)));
+            }
+            fold = decide(&self.events, &known, records.iter().copied())?;
+            let rows = self.entry_rows(&fold, now);
+            if !rows.is_empty() && tx.insert_entries(rows).await? == Inserted::Duplicate {
+                // Only a row written outside the log can still be in the way.
+                let event_id = records.first().map_or(0, |r| r.event_id);
+                return Err(ApplyError::ChangedOutsideTheLog { table: "event_entry", event_id });
+            }
+        }
+        self.write_scheduled(tx, records, &fold, now).await?;
+        self.write_stock(tx, &fold).await?;
+        self.write_lanes(tx, &fold).await?;
+        let commands = self.write_commands(tx, &fold, now).await?;
+
+        let mut applied = Applied { repeats: fold.decisions.repeats, commands, ..Applied::default() };
+        for entry in &fold.decisions.entries {
+            applied.decided[usize::from(entry.status.code())] += 1;
+        }
+        applied.entries = entry_keys(records).collect();
+        applied.definitions = fold
+            .decisions
+            .scheduled
+            .iter()
+            .filter_map(|id| fold.events.get(id).map(|e| (*id, e.definition.clone())))
+            .collect();
+        Ok(applied)
+    }
+
+    async fn load_member_entries<T: LaneTx>(
+        &self,
+        tx: &mut T,
+        records: &[&LogEntry],
+        known: &mut Known,
+    ) -> Result<(), ApplyError> {
+        let mut members: BTreeMap<EventId, BTreeSet<i64>> = BTreeMap::new();
+        for record in records {
+            if let Kind::Entry(entry) = &record.kind
+                && let Some(event) = self.events.get(&record.event_id)
+                && event.definition.duplicates_allowed
+                && event.definition.max_entries_per_member.is_some()
+            {
+                members.entry(record.event_id).or_default().insert(entry.member_id);
+            }
+        }
+        for (event, members) in members {
+            let members: Vec<i64> = members.into_iter().collect();
+            for (member, count) in tx.member_entries(event, &members).await? {
+                known.member_entries.insert((event, member), count);
+            }
+        }
+        Ok(())
+    }
+
+    fn entry_rows(&self, fold: &Fold, now: i64) -> Vec<EntryRow> {
+        let mut rows: Vec<EntryRow> =
+            fold.decisions.entries.iter().map(|e| EntryRow::new(e, self.batch.lane.partition, now)).collect();
+        // By unique key: writers of other lanes of the same event then never deadlock with us.
+        rows.sort_unstable_by(|a, b| (a.event_id, &a.entry_id).cmp(&(b.event_id, &b.entry_id)));
+        rows
+    }
+
+    async fn write_scheduled<T: LaneTx>(
+        &mut self,
+        tx: &mut T,
+        records: &[&LogEntry],
+        fold: &Fold,
+        now: i64,
+    ) -> Result<(), ApplyError> {
+        let lane = self.batch.lane.partition;
+        for id in &fold.decisions.scheduled {
+            let Some(event) = fold.events.get(id) else { continue };
+            // The row of the state right behind `Scheduled`; what came after it in this batch is written as updates.
+            let mut row = LaneRow::new(
+                *id,
+                lane,
+                &LaneState::new(event.definition.approval.clone()),
+                &self.batch.log_id,
+            );
+            if let Some(placeholder) = self.rows.get(id) {
+                row.parked_offset = placeholder.parked_offset;
+                row.parked_since = placeholder.parked_since;
+                row.parked_reason.clone_from(&placeholder.parked_reason);
+                row.unpark_requested = placeholder.unpark_requested;
+            }
+            let stock = event
+                .definition
+                .options
+                .iter()
+                .zip(0i16..)
+                .map(|((name, granted), option_index)| StockRow {
+                    event_id: *id,
+                    lane,
+                    option_index,
+                    option_name: name.as_str().to_owned(),
+                    granted: *granted,
+                    stock_count: *granted,
+                })
+                .collect();
+            let record = records
+                .iter()
+                .find_map(|r| match &r.kind {
+                    Kind::Scheduled(s) if r.event_id == *id => Some(scheduled_bytes(*id, s)),
+                    _ => None,
+                })
+                .unwrap_or_default();
+            tx.insert_scheduled(*id, &event.definition, &record, &row, stock, now).await?;
+            self.rows.insert(*id, row);
+        }
+        Ok(())
+    }
+
+    async fn write_stock<T: LaneTx>(&self, tx: &mut T, fold: &Fold) -> Result<(), ApplyError> {
+        let lane = self.batch.lane.partition;
+        let changed = |event_id| ApplyError::ChangedOutsideTheLog { table: "event_stock", event_id };
+        for ((event, option), add) in &fold.decisions.added {
+            if !tx.add_stock(*event, lane, *option, *add).await? {
+                return Err(changed(*event));
+            }
+        }
+        for ((event, option), won) in &fold.decisions.won {
+            if !tx.take_stock(*event, lane, *option, *won).await? {
+                return Err(changed(*event));
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_lanes<T: LaneTx>(&mut self, tx: &mut T, fold: &Fold) -> Result<(), ApplyError> {
+        for (id, event) in &fold.events {
+            let Some(row) = self.rows.get_mut(id) else { continue };
+            let unchanged = self.events.get(id).is_some_and(|old| old.lane == event.lane);
+            if unchanged && !self.dirty.contains(id) {
+                continue;
+            }
+            let old_seq = row.seq;
+            row.set_state(&event.lane, &self.batch.log_id);
+            if !tx.update_lane(row, old_seq).await? {
+                return Err(ApplyError::ChangedOutsideTheLog { table: "event_lane", event_id: *id });
+            }
+        }
+        // A placeholder whose parked records are all gone has no state to write.
+        for id in &self.dirty {
+            if let Some(row) = self.rows.get(id).filter(|_| !fold.events.contains_key(id)) {
+                tx.update_lane(row, row.seq).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_commands<T: LaneTx>(&self, tx: &mut T, fold: &Fold, now: i64) -> Result<u64, ApplyError> {
+        let lane = self.batch.lane.partition;
+        let mut not_parked: HashSet<[u8; 16]> = HashSet::new();
+        for (event, offset, command) in &fold.decisions.given_up {
+            if !tx.give_up(*event, lane, *offset).await? {
+                not_parked.insert(*command);
+            }
+        }
+        let rows: Vec<CommandAppliedRow> = fold
+            .decisions
+            .commands
+            .iter()
+            .map(|c| {
+                let refused = match c.outcome {
+                    CommandOutcome::Refused(reason) => Some(reason),
+                    CommandOutcome::Applied if not_parked.contains(&c.command_id) => Some("NOT_PARKED"),
+                    CommandOutcome::Applied => None,
+                };
+                CommandAppliedRow {
+                    command_id: c.command_id.to_vec(),
+                    lane,
+                    event_id: c.event_id,
+                    log_offset: c.offset,
+                    status: if refused.is_some() { CommandStatus::Rejected } else { CommandStatus::Applied }
+                        .code(),
+                    reason: refused.map(str::to_owned),
+                    applied_at: now,
+                }
+            })
+            .collect();
+        let count = rows.len() as u64;
+        if count > 0 {
+            tx.insert_commands(rows).await?;
+        }
+        Ok(count)
+    }
+
+    async fn write_parked<T: LaneTx>(
+        &mut self,
+        tx: &mut T,
+        parked: Vec<ParkedRow>,
+        park: &BTreeMap<EventId, String>,
+        applied: &mut Applied,
+    ) -> Result<(), ApplyError> {
+        applied.parked = parked.len() as u64;
+        let mut by_event: BTreeMap<EventId, Vec<ParkedRow>> = BTreeMap::new();
+        for row in parked {
+            by_event.entry(row.event_id).or_default().push(row);
+        }
+        for (event, records) in by_event {
+            let exists = self.rows.contains_key(&event);
+            let lane = self.batch.lane.partition;
+            let row = self.rows.entry(event).or_insert_with(|| {
+                let mut row = LaneRow::new(event, lane, &LaneState::new(None), "");
+                row.is_scheduled = false;
+                row
+            });
+            if !row.is_parked()
+                && let Some(first) = records.first()
+            {
+                row.parked_offset = Some(first.log_offset);
+                row.parked_since = Some(first.parked_at);
+                row.parked_reason = park.get(&event).map(|r| truncated(r));
+                applied.newly_parked.push(event);
+            }
+            tx.park(row, exists, records).await?;
+        }
+        Ok(())
+    }
+}
+
+fn scheduled_bytes(event: EventId, scheduled: &v1::Scheduled) -> Vec<u8> {
+    shared_proto::encode(event, Kind::Scheduled(scheduled.clone()))
+}
+
+/// The definition in the bytes of a `Scheduled` record.
+pub fn definition_of(event: EventId, bytes: &[u8]) -> Result<EventDefinition, StoreError> {
+    let bad = |why: String| StoreError::fatal(format!("definition of event {event}: {why}"));
+    match shared_proto::decode(bytes).map_err(|e| bad(e.to_string()))? {
+        (_, Kind::Scheduled(s)) => EventDefinition::from_record(&s).map_err(|e| bad(e.to_string())),
+        _ => Err(bad("is not a Scheduled record".into())),
+    }
+}
+
+fn entry_keys(records: &[&LogEntry]) -> impl Iterator<Item = (EventId, EntryId)> {
+    records.iter().filter_map(|r| match &r.kind {
+        Kind::Entry(e) => EntryId::from_slice(&e.entry_id).map(|id| (r.event_id, id)),
+        _ => None,
+    })
+}
+
+fn by_event(keys: impl Iterator<Item = (EventId, EntryId)>) -> BTreeMap<EventId, Vec<EntryId>> {
+    let mut map: BTreeMap<EventId, BTreeSet<EntryId>> = BTreeMap::new();
+    for (event, id) in keys {
+        map.entry(event).or_default().insert(id);
+    }
+    map.into_iter().map(|(event, ids)| (event, ids.into_iter().collect())).collect()
+}
+
+fn command_id(kind: &Kind) -> Option<[u8; 16]> {
+    let id = match kind {
+        Kind::Entry(_) | Kind::WeightAdded(_) => return None,
+        Kind::Scheduled(c) => &c.command_id,
+        Kind::StockAdded(c) => &c.command_id,
+        Kind::ApprovalChanged(c) => &c.command_id,
+        Kind::Rejected(c) => &c.command_id,
+        Kind::Closed(c) => &c.command_id,
+        Kind::Deleted(c) => &c.command_id,
+    };
+    id.as_slice().try_into().ok()
+}
+
+fn truncated(reason: &str) -> String {
+    reason.chars().take(1_000).collect()
+}
