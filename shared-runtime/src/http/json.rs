@@ -23,8 +23,15 @@ pub(super) fn is_json(headers: &HeaderMap) -> bool {
         })
 }
 
-/// Parses a body. Errors: 400 `INVALID_JSON`, 422 `INVALID_REQUEST`.
+/// Parses a body, which must be an object. Errors: 400 `INVALID_JSON`, 422 `INVALID_REQUEST`.
 pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    // serde would take an array for a struct, field by field.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(match serde_json::from_slice::<IgnoredAny>(body) {
+            Ok(_) => Problem::invalid("", "must be an object"),
+            Err(syntax) => Problem::invalid_json(syntax.to_string()),
+        });
+    }
     let mut reader = serde_json::Deserializer::from_slice(body);
     let error = match serde_path_to_error::deserialize(&mut reader) {
         Ok(value) => match reader.end() {
