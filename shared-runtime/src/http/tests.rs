@@ -377,3 +377,53 @@ async fn requests_are_counted_by_route_status_and_code() {
         assert!(text.contains(line), "no {line} in {text}");
     }
 }
+
+/// What 5,000 open connections cost, having asked once each. By hand: it needs 10,100 file descriptors, and a process to
+/// itself to read the memory of.
+#[tokio::test]
+#[ignore = "measures the process's memory: run alone"]
+async fn idle_connections_are_cheap() {
+    fn resident_kib() -> usize {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+    let server = start(limits()).await;
+    let before = resident_kib();
+    let mut open = Vec::new();
+    for _ in 0..5_000 {
+        open.push(server.connect().await);
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let silent = resident_kib() - before;
+    for stream in &mut open {
+        stream.write_all(b"GET /things/1 HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        until(stream, "\"id\":1").await;
+    }
+    let asked = resident_kib() - before;
+    // Some time later they have given their buffers back, and still answer.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    for stream in &mut open {
+        stream.write_all(b"GET /things/2 HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        until(stream, "\"id\":2").await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let asked_again = resident_kib() - before;
+    println!("{silent} KiB silent, {asked} KiB after a request, {asked_again} KiB after another");
+    assert!(silent < 40 << 10 && asked_again < 100 << 10);
+}
+
+#[tokio::test]
+async fn a_connection_that_gave_its_buffers_back_goes_on_where_it_was() {
+    let server = start(limits()).await;
+    let mut stream = server.connect().await;
+    let ask = "GET /things/1 HTTP/1.1\r\nhost: x\r\n\r\n";
+    // One whole request and the beginning of the next in one packet.
+    stream.write_all(format!("{ask}{}", &ask[..9]).as_bytes()).await.unwrap();
+    check(&until(&mut stream, "\"id\":1").await, 200, &[]);
+    for _ in 0..2 {
+        tokio::time::sleep(Duration::from_millis(3200)).await;
+        stream.write_all(format!("{}{}", &ask[9..], &ask[..9]).as_bytes()).await.unwrap();
+        check(&until(&mut stream, "\"id\":1").await, 200, &[]);
+    }
+}
