@@ -27,7 +27,7 @@ pub struct HttpLimits {
     /// Bytes that a request's body may have
     #[arg(long, env, default_value_t = 16 * 1024)]
     pub body_limit: usize,
-    /// Web origins that may call from a browser, e.g. https://shop.example, separated by commas
+    /// Web origins that may call from a browser, e.g. `https://shop.example`, separated by commas
     #[arg(long, env, value_delimiter = ',')]
     pub cors_allowed_origins: Vec<String>,
 }
