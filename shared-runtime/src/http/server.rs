@@ -1,0 +1,163 @@
+//! The listener: warp's filter under hyper, with the bounds that warp's own server lacks.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use http::{HeaderMap, Method};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use warp::{Buf, Filter, Stream};
+
+use super::request::Aborted;
+use super::server_connection::{Connection, Stop};
+use super::{Problem, Request, Router, request_id};
+
+/// Answers to connections above the cap that are being written at once; beyond that they are just closed.
+const REFUSALS: usize = 64;
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// How a listener ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drained {
+    /// Connections cut with an answer or a stream unfinished when the budget ended.
+    pub cut: usize,
+}
+
+/// Serves until `shutdown`; then stops accepting, ends event streams, finishes what is in flight, and after
+/// `drain_budget` cuts the rest. A failing accept (no file descriptors left) never ends it.
+pub async fn serve<S: Send + Sync + 'static>(
+    listener: TcpListener,
+    router: Router<S>,
+    shutdown: CancellationToken,
+    drain_budget: Duration,
+) -> Drained {
+    let limits = router.limits().clone();
+    let stop = Stop { drain: shutdown.clone(), cut: CancellationToken::new() };
+    let service = TowerToHyperService::new(warp::service(all_requests(Arc::new(router), stop.drain.clone())));
+    let places = Arc::new(Semaphore::new(limits.max_connections));
+    let refusals = Arc::new(Semaphore::new(REFUSALS));
+    let open = TaskTracker::new();
+
+    while let Some((stream, _peer)) = accept(&listener, &shutdown).await {
+        // Answers are small and written whole; waiting for more to send only adds latency.
+        drop(stream.set_nodelay(true));
+        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+            let connection =
+                Connection { service: service.clone(), limits: limits.clone(), stop: stop.clone() };
+            open.spawn(async move {
+                connection.run(stream).await;
+                drop(place);
+            });
+        } else {
+            metrics::counter!("event_http_connections_refused_total").increment(1);
+            if let Ok(turn) = Arc::clone(&refusals).try_acquire_owned() {
+                open.spawn(async move {
+                    refuse(stream).await;
+                    drop(turn);
+                });
+            }
+        }
+    }
+
+    drop(listener);
+    open.close();
+    let mut cut = 0;
+    if tokio::time::timeout(drain_budget, open.wait()).await.is_err() {
+        cut = open.len();
+        tracing::warn!(connections = cut, "the drain budget ended; connections are cut");
+        stop.cut.cancel();
+        open.wait().await;
+    }
+    Drained { cut }
+}
+
+/// The next connection, or None at shutdown.
+async fn accept(listener: &TcpListener, shutdown: &CancellationToken) -> Option<(TcpStream, SocketAddr)> {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return None,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok(connection) => return Some(connection),
+            // The client left before it was its turn.
+            Err(error) if is_connection_error(&error) => {}
+            Err(error) => {
+                metrics::counter!("event_http_accept_errors_total").increment(1);
+                tracing::warn!(%error, "cannot accept a connection; trying again");
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
+            }
+        }
+    }
+}
+
+fn is_connection_error(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused
+    )
+}
+
+/// Tells a connection above the cap to come back, without reading what it wants.
+async fn refuse(mut stream: TcpStream) {
+    let body = Problem::unavailable("too many connections").to_json();
+    let id = request_id::fresh();
+    let head = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n\
+         x-request-id: {}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        id.to_str().unwrap_or_default(),
+        body.len()
+    );
+    let answer = async {
+        stream.write_all(head.as_bytes()).await?;
+        stream.write_all(&body).await?;
+        stream.shutdown().await?;
+        // Closing with unread bytes would reset the connection and take the answer with it.
+        let mut sink = [0; 1024];
+        while stream.read(&mut sink).await? > 0 {}
+        Ok::<_, std::io::Error>(())
+    };
+    drop(tokio::time::timeout(Duration::from_secs(1), answer).await);
+}
+
+/// The one warp filter: takes everything, rejects nothing.
+fn all_requests<S: Send + Sync + 'static>(
+    router: Arc<Router<S>>,
+    draining: CancellationToken,
+) -> impl Filter<Extract = (warp::reply::Response,), Error = warp::Rejection> + Clone {
+    let query = warp::query::raw().map(Some).or(warp::any().map(|| None)).unify();
+    warp::method()
+        .and(warp::path::full())
+        .and(query)
+        .and(warp::header::headers_cloned())
+        .and(warp::body::stream())
+        .and_then(move |method, path: warp::path::FullPath, query, headers, body| {
+            let (router, draining) = (Arc::clone(&router), draining.clone());
+            let request = request(method, path.as_str(), query, headers, body, &router);
+            async move { Ok::<_, Infallible>(router.dispatch(request, &draining).await) }
+        })
+}
+
+fn request<S: Send + Sync + 'static, B: Buf, E>(
+    method: Method,
+    path: &str,
+    query: Option<String>,
+    headers: HeaderMap,
+    body: impl Stream<Item = Result<B, E>> + Send + 'static,
+    router: &Router<S>,
+) -> Request {
+    let body = body.map(|chunk| match chunk {
+        Ok(mut chunk) => Ok(chunk.copy_to_bytes(chunk.remaining())),
+        Err(_) => Err(Aborted),
+    });
+    Request::new(method, path.to_owned(), query, headers, body.boxed(), router.limits())
+}
