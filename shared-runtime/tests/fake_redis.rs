@@ -38,7 +38,8 @@ async fn talk(server: &FakeRedis, bytes: &[u8]) -> String {
 #[tokio::test]
 async fn databases_are_apart() {
     let server = FakeRedis::start().unwrap();
-    let script = ["SET k 0", "SELECT 3", "GET k", "SET k 3", "SELECT 0", "GET k", "FLUSHDB", "SELECT 3", "GET k"];
+    let script =
+        ["SET k 0", "SELECT 3", "GET k", "SET k 3", "SELECT 0", "GET k", "FLUSHDB", "SELECT 3", "GET k"];
     let heard = talk(&server, &wire(&script)).await;
     assert_eq!(heard, "+OK\r\n+OK\r\n$-1\r\n+OK\r\n+OK\r\n$1\r\n0\r\n+OK\r\n+OK\r\n$1\r\n3\r\n");
     assert_eq!(talk(&server, &wire(&["FLUSHALL", "SELECT 3", "DBSIZE"])).await, "+OK\r\n+OK\r\n:0\r\n");

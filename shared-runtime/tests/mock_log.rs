@@ -50,7 +50,8 @@ async fn records_come_back_in_order_from_their_lane() {
     assert_eq!(guard.backlog(&lane), (0, 0));
 
     let metadata = consumer.fetch_metadata(None, Duration::from_secs(5)).unwrap();
-    let mut made: Vec<_> = metadata.topics().iter().map(|t| (t.name().to_owned(), t.partitions().len())).collect();
+    let mut made: Vec<_> =
+        metadata.topics().iter().map(|t| (t.name().to_owned(), t.partitions().len())).collect();
     made.sort();
     assert_eq!(made, [("event-apply-topic".to_owned(), 3), ("event-apply-topic.DLT".to_owned(), 1)]);
 }

@@ -74,9 +74,9 @@ impl BacklogGuard {
 
     /// A lane's unread records and bytes.
     pub fn backlog(&self, lane: &Lane) -> (u64, u64) {
-        self.lanes.get(lane).map_or((0, 0), |lane| {
-            (lane.records.load(Ordering::Relaxed), lane.bytes.load(Ordering::Relaxed))
-        })
+        self.lanes
+            .get(lane)
+            .map_or((0, 0), |lane| (lane.records.load(Ordering::Relaxed), lane.bytes.load(Ordering::Relaxed)))
     }
 
     fn lane(&self, lane: &Lane) -> Arc<LaneBacklog> {

@@ -87,7 +87,10 @@ impl MockLog {
 
     /// For fault tests: runs `task` with the cluster (broker errors, delays) on the cluster's thread and returns
     /// its answer. Blocks meanwhile. `None` if a former task panicked.
-    pub fn with_cluster<T: Send + 'static>(&self, task: impl FnOnce(&Cluster) -> T + Send + 'static) -> Option<T> {
+    pub fn with_cluster<T: Send + 'static>(
+        &self,
+        task: impl FnOnce(&Cluster) -> T + Send + 'static,
+    ) -> Option<T> {
         let (done, answer) = mpsc::sync_channel(1);
         let task: Task = Box::new(move |cluster| {
             // Nobody waits any more only if the caller's thread died.

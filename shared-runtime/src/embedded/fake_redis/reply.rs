@@ -157,7 +157,9 @@ mod tests {
 
     #[test]
     fn integers() {
-        for (text, wanted) in [("0", Some(0)), ("-5", Some(-5)), ("007", None), ("+1", None), ("-0", None), (" 1", None)] {
+        for (text, wanted) in
+            [("0", Some(0)), ("-5", Some(-5)), ("007", None), ("+1", None), ("-0", None), (" 1", None)]
+        {
             assert_eq!(strict_integer(text.as_bytes()), wanted, "{text}");
         }
         assert_eq!(strict_integer(b"-9223372036854775808"), Some(i64::MIN));

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use redis_protocol::resp2::types::BytesFrame;
 
-use super::reply::{Failure, Reply, SYNTAX, WRONG_TYPE, bulk, bulk_or_nil, count, fail, float, integer, score, word};
+use super::reply::{
+    Failure, Reply, SYNTAX, WRONG_TYPE, bulk, bulk_or_nil, count, fail, float, integer, score, word,
+};
 use super::store::{Data, Database, Entry, SortedSet};
 
 fn view<T>(db: &Database<'_>, key: &Bytes, f: impl FnOnce(&SortedSet) -> T) -> Result<T, Failure> {
@@ -21,7 +23,8 @@ fn change<T>(
 ) -> Result<T, Failure> {
     db.update(key, |slot| {
         // An empty set that `f` leaves empty is dropped again by `update`.
-        let entry = slot.get_or_insert_with(|| Entry { data: Data::Sorted(SortedSet::default()), expires_at: None });
+        let entry =
+            slot.get_or_insert_with(|| Entry { data: Data::Sorted(SortedSet::default()), expires_at: None });
         match &mut entry.data {
             Data::Sorted(set) => f(set),
             Data::Text(_) => fail(WRONG_TYPE),
@@ -129,7 +132,10 @@ struct Bound {
 impl Bound {
     fn parse(arg: &Bytes) -> Result<Self, Failure> {
         let exclusive = arg.first() == Some(&b'(');
-        let value = float(&arg[usize::from(exclusive)..]).ok_or_else(|| Failure::from("ERR min or max is not a float"))?;
+        let number = &arg[usize::from(exclusive)..];
+        // Redis reads no digits at all as 0 here.
+        let value = if number.is_empty() { Some(0.0) } else { float(number) };
+        let value = value.ok_or_else(|| Failure::from("ERR min or max is not a float"))?;
         Ok(Self { value, exclusive })
     }
 
@@ -184,7 +190,9 @@ impl Range {
             }
         }
         if self.limit.is_some() && !self.by_score {
-            return fail("ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX");
+            return fail(
+                "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
+            );
         }
         Ok(self)
     }
@@ -208,7 +216,8 @@ impl Range {
             let (start, stop) = (integer(&args[2])?, integer(&args[3])?);
             view(db, &args[1], |set| {
                 let len = set.len() as i64;
-                let at = |index: i64| if index < 0 { (len.saturating_add(index)).max(-1) } else { index.min(len) };
+                let at =
+                    |index: i64| if index < 0 { (len.saturating_add(index)).max(-1) } else { index.min(len) };
                 let (start, stop) = (at(start).max(0), at(stop));
                 let take = usize::try_from(stop.min(len - 1) - start + 1).unwrap_or(0);
                 let skip = usize::try_from(start).unwrap_or(0);

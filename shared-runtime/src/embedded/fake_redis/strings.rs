@@ -182,7 +182,8 @@ pub(super) fn pttl(db: &Database<'_>, args: &[Bytes]) -> Reply {
 }
 
 pub(super) fn persist(db: &Database<'_>, args: &[Bytes]) -> Reply {
-    let had = db.update(&args[1], |slot| slot.as_mut().is_some_and(|entry| entry.expires_at.take().is_some()));
+    let had =
+        db.update(&args[1], |slot| slot.as_mut().is_some_and(|entry| entry.expires_at.take().is_some()));
     Ok(BytesFrame::Integer(had.into()))
 }
 

@@ -46,7 +46,8 @@ fn complete(buffer: &[u8]) -> Result<Option<usize>, String> {
         return Ok(None);
     };
     for _ in 0..count {
-        let Some((length, after)) = header(buffer, at, b'$', MAX_ARGUMENT_BYTES, "invalid bulk length")? else {
+        let Some((length, after)) = header(buffer, at, b'$', MAX_ARGUMENT_BYTES, "invalid bulk length")?
+        else {
             return Ok(None);
         };
         at = after + length + 2;
