@@ -4,7 +4,9 @@
 
 use deadpool_redis::redis::{self, Value};
 use deadpool_redis::{Connection, Manager, Pool};
+use shared_runtime::clock::SystemRandom;
 use shared_runtime::embedded::FakeRedis;
+use shared_runtime::redis::{Decision, LeasedRateLimit, Presence, RedisArgs, RedisClient};
 
 /// Command lines and the answers to them, as `show` writes them. The database is emptied before.
 const TABLE: &[(&str, &str)] = &[
@@ -219,6 +221,29 @@ fn pool(url: &str) -> Pool {
     Pool::builder(Manager::new(url).unwrap()).max_size(4).build().unwrap()
 }
 
+/// Four gateways share one limit: all of it is admitted, and no more.
+async fn limits(url: &str) {
+    let gateways: Vec<_> = (0..4)
+        .map(|_| {
+            let random = std::sync::Arc::new(SystemRandom);
+            let redis = RedisClient::new(&RedisArgs::for_url(url), random.clone()).unwrap();
+            let limit = LeasedRateLimit::new(redis, Presence::default(), random);
+            tokio::spawn(async move {
+                let mut allowed = 0;
+                for _ in 0..300 {
+                    allowed += i64::from(limit.acquire(1, 250, 1_000).await == Decision::Allowed);
+                }
+                allowed
+            })
+        })
+        .collect();
+    let mut allowed = 0;
+    for gateway in gateways {
+        allowed += gateway.await.unwrap();
+    }
+    assert_eq!(allowed, 250);
+}
+
 /// The whole suite against the server and database of `url`, which it empties.
 pub async fn suite(url: &str) {
     let pool = pool(url);
@@ -270,6 +295,8 @@ pub async fn suite(url: &str) {
     assert_eq!(ask(&mut connection, "GET soon").await, "1");
     tokio::time::sleep(std::time::Duration::from_millis(60)).await;
     assert_eq!(ask(&mut connection, "GET soon").await, "nil");
+
+    limits(url).await;
     assert_eq!(ask(&mut connection, "FLUSHDB").await, "OK");
 }
 
