@@ -27,8 +27,8 @@ use crate::config::ConfigError;
 /// How to reach Redis.
 #[derive(Debug, Clone, clap::Args)]
 pub struct RedisArgs {
-    /// Redis: redis://[user:password@]host[:port][/database], or rediss:// with TLS (certificate authorities of the
-    /// system, or SSL_CERT_FILE). Unset: embedded.
+    /// Redis: redis://user:password@host:port/database (user, password, port and database may be left out), or
+    /// rediss:// with TLS (certificate authorities of the system, or SSL_CERT_FILE). Unset: embedded.
     #[arg(long, env = "REDIS_URL", hide_env_values = true)]
     pub redis_url: Option<String>,
     /// How long Redis may take to answer before the caller goes on without it.
