@@ -1,11 +1,44 @@
-//! Settings that several binaries share.
+//! What can be wrong with a setting, said once and in one form.
 
-/// A setting that cannot be used; the start stops with exit code 2 and this message.
-#[derive(Debug, thiserror::Error)]
+/// A setting that cannot be used. The process prints it and exits with 2.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{setting}: {problem}")]
 pub struct ConfigError {
-    /// The setting's environment variable name.
+    /// The environment variable's name, e.g. `AUTH_JWKS`.
     pub setting: String,
-    /// What is wrong with it, for the operator.
+    /// What is wrong with it and what would be right.
     pub problem: String,
+}
+
+impl ConfigError {
+    /// A problem with one setting.
+    pub fn new(setting: impl Into<String>, problem: impl ToString) -> Self {
+        Self { setting: setting.into(), problem: problem.to_string() }
+    }
+}
+
+/// Why a process could not start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// A setting is wrong; starting again changes nothing.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A dependency did not answer; starting again may help.
+    #[error("{setting}: cannot be reached: {problem}")]
+    Unreachable {
+        /// The setting that names the dependency.
+        setting: String,
+        /// What went wrong.
+        problem: String,
+    },
+}
+
+impl StartError {
+    /// The process's exit code: 2 for a wrong setting, 3 for a dependency that is unreachable.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) => 2,
+            Self::Unreachable { .. } => 3,
+        }
+    }
 }
