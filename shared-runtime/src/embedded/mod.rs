@@ -1,1 +1,9 @@
-//! embedded
+//! The embedded stack: the log, the cache and what bounds them, inside one process.
+
+pub mod backlog;
+pub mod fake_redis;
+pub mod mock_log;
+
+pub use backlog::{BacklogGuard, ReaderPosition};
+pub use fake_redis::FakeRedis;
+pub use mock_log::{MockLog, MockLogError};

@@ -1,0 +1,77 @@
+//! Settings of Kafka.
+
+use std::time::Duration;
+
+use clap::Args;
+use rdkafka::ClientConfig;
+use shared_proto::TopicNames;
+
+use crate::config::ConfigError;
+
+/// Settings of Kafka.
+#[derive(Debug, Clone, Args)]
+pub struct KafkaArgs {
+    /// `host:port` of brokers, separated by commas; unset: embedded.
+    #[arg(long, env = "KAFKA_BROKERS")]
+    pub kafka_brokers: Option<String>,
+    /// `plaintext`; TLS and SASL are not built in yet.
+    #[arg(long, env = "KAFKA_SECURITY_PROTOCOL", default_value = "plaintext")]
+    pub kafka_security_protocol: String,
+    /// Put before every topic and group name, so that several systems can share a cluster.
+    #[arg(long, env = "KAFKA_TOPIC_PREFIX", default_value = "")]
+    pub kafka_topic_prefix: String,
+    /// A consumer that is silent for longer loses its lanes to another one.
+    #[arg(long, env = "KAFKA_SESSION_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub kafka_session_timeout: Duration,
+    /// How long a producer waits for the acknowledgement before the outcome counts as unknown.
+    #[arg(long, env = "KAFKA_MESSAGE_TIMEOUT", default_value = "3s", value_parser = humantime::parse_duration)]
+    pub kafka_message_timeout: Duration,
+    /// Start although a topic could lose acknowledged records (one broker, replication 1).
+    #[arg(long, env = "ALLOW_UNSAFE_LOG")]
+    pub allow_unsafe_log: bool,
+    /// A topic that keeps records for less is unsafe; events that outlive it are refused.
+    #[arg(long, env = "MIN_LOG_RETENTION", default_value = "7d", value_parser = humantime::parse_duration)]
+    pub min_log_retention: Duration,
+}
+
+impl KafkaArgs {
+    /// Settings for a known cluster, with the defaults of the command line.
+    pub fn for_brokers(brokers: impl Into<String>) -> Self {
+        Self {
+            kafka_brokers: Some(brokers.into()),
+            kafka_security_protocol: "plaintext".to_owned(),
+            kafka_topic_prefix: String::new(),
+            kafka_session_timeout: Duration::from_secs(10),
+            kafka_message_timeout: Duration::from_secs(3),
+            allow_unsafe_log: false,
+            min_log_retention: Duration::from_secs(7 * 24 * 3600),
+        }
+    }
+
+    /// Topic names under the prefix.
+    pub fn topics(&self) -> TopicNames {
+        TopicNames::with_prefix(&self.kafka_topic_prefix)
+    }
+
+    /// What every client is configured with.
+    pub fn client(&self) -> Result<ClientConfig, ConfigError> {
+        let brokers = self
+            .kafka_brokers
+            .as_deref()
+            .ok_or_else(|| ConfigError::new("KAFKA_BROKERS", "is required with the real stack"))?;
+        if !self.kafka_security_protocol.eq_ignore_ascii_case("plaintext") {
+            return Err(ConfigError::new("KAFKA_SECURITY_PROTOCOL", "only plaintext is built in"));
+        }
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", brokers).set("client.id", client_id());
+        Ok(config)
+    }
+}
+
+fn client_id() -> String {
+    // The pod's name in Kubernetes; cooperative rebalancing wants it distinct per process.
+    std::env::var("HOSTNAME").map_or_else(
+        |_| format!("event-{}", std::process::id()),
+        |host| format!("event-{host}-{}", std::process::id()),
+    )
+}

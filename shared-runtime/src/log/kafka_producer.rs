@@ -1,0 +1,109 @@
+//! The producer on Kafka: idempotent, `acks=all`, with a deadline (DESIGN section 5, "Gateway produce").
+
+use std::time::{Duration, Instant};
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+
+use super::args::KafkaArgs;
+use super::producer::{ProduceError, Producer, ToProduce};
+use crate::config::StartError;
+
+/// A producer on a Kafka cluster. Cheap to clone.
+#[derive(Clone)]
+pub struct KafkaProducer {
+    inner: FutureProducer,
+    log_id: String,
+    acked: metrics::Histogram,
+    failed: metrics::Histogram,
+}
+
+impl KafkaProducer {
+    /// Connects and reads the cluster's identity.
+    pub async fn connect(args: &KafkaArgs) -> Result<Self, StartError> {
+        let mut config = args.client()?;
+        config
+            .set("acks", "all")
+            .set("enable.idempotence", "true")
+            .set("message.timeout.ms", args.kafka_message_timeout.as_millis().to_string())
+            .set("linger.ms", "1")
+            .set("queue.buffering.max.messages", "100000")
+            .set("queue.buffering.max.kbytes", "65536");
+        let inner: FutureProducer = config.create().map_err(|e| unreachable(e.to_string()))?;
+        let client = inner.clone();
+        let log_id =
+            tokio::task::spawn_blocking(move || client.client().fetch_cluster_id(Duration::from_secs(10)))
+                .await
+                .ok()
+                .flatten()
+                .ok_or_else(|| unreachable("no broker answers".to_owned()))?;
+        Ok(Self {
+            inner,
+            log_id,
+            acked: metrics::histogram!("event_produce_ack_seconds", "outcome" => "acked"),
+            failed: metrics::histogram!("event_produce_ack_seconds", "outcome" => "failed"),
+        })
+    }
+
+    /// Waits for what is queued; blocks the calling task's thread pool, not the runtime.
+    pub async fn flush(&self, budget: Duration) {
+        let inner = self.inner.clone();
+        let flushed = tokio::task::spawn_blocking(move || inner.flush(budget)).await;
+        if !matches!(flushed, Ok(Ok(()))) {
+            tracing::warn!("the producer's queue was not empty at the end of the flush budget");
+        }
+    }
+}
+
+impl Producer for KafkaProducer {
+    fn log_id(&self) -> &str {
+        &self.log_id
+    }
+
+    async fn produce(&self, record: ToProduce<'_>) -> Result<i64, ProduceError> {
+        let started = Instant::now();
+        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
+        for (key, value) in record.headers {
+            headers = headers.insert(Header { key, value: Some(*value) });
+        }
+        let message = FutureRecord::to(&record.lane.topic)
+            .partition(record.lane.partition)
+            .key(record.key)
+            .payload(record.value)
+            .headers(headers);
+        let delivery = match self.inner.send_result(message) {
+            Ok(delivery) => delivery,
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
+                return Err(ProduceError::QueueFull);
+            }
+            Err((error, _)) => return Err(ProduceError::Refused(error.to_string())),
+        };
+        let outcome = match delivery.await {
+            Ok(Ok(delivered)) => Ok(delivered.offset),
+            Ok(Err((KafkaError::MessageProduction(code), _))) if is_refusal(code) => {
+                Err(ProduceError::Refused(code.to_string()))
+            }
+            Ok(Err((error, _))) => Err(ProduceError::Unknown(error.to_string())),
+            Err(_) => Err(ProduceError::Unknown("the producer stopped".to_owned())),
+        };
+        let histogram = if outcome.is_ok() { &self.acked } else { &self.failed };
+        histogram.record(started.elapsed());
+        outcome
+    }
+}
+
+fn unreachable(problem: String) -> StartError {
+    StartError::Unreachable { setting: "KAFKA_BROKERS".to_owned(), problem }
+}
+
+/// Errors after which the record is certainly not in the log and never will be.
+fn is_refusal(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::MessageSizeTooLarge
+            | RDKafkaErrorCode::InvalidMessage
+            | RDKafkaErrorCode::UnknownPartition
+            | RDKafkaErrorCode::TopicAuthorizationFailed
+    )
+}
