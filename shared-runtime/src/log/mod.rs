@@ -2,7 +2,10 @@
 
 mod args;
 mod kafka_producer;
+mod kafka_reader;
 pub mod producer;
+pub mod reader;
 
 pub use args::KafkaArgs;
 pub use kafka_producer::KafkaProducer;
+pub use kafka_reader::KafkaLaneLog;

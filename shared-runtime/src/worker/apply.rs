@@ -21,8 +21,8 @@ pub struct Applied {
     pub decided: [u64; 4],
     /// Records that repeated an entry or a command.
     pub repeats: u64,
-    /// Records that went to `parked_record`.
-    pub parked: u64,
+    /// Offsets of the records that went to `parked_record`.
+    pub parked_offsets: Vec<i64>,
     /// Events that were parked by this batch.
     pub newly_parked: Vec<EventId>,
     /// Commands applied or refused.
@@ -461,7 +461,7 @@ impl<'b> Work<'b> {
         park: &BTreeMap<EventId, String>,
         applied: &mut Applied,
     ) -> Result<(), ApplyError> {
-        applied.parked = parked.len() as u64;
+        applied.parked_offsets = parked.iter().map(|row| row.log_offset).collect();
         let mut by_event: BTreeMap<EventId, Vec<ParkedRow>> = BTreeMap::new();
         for row in parked {
             by_event.entry(row.event_id).or_default().push(row);

@@ -1,0 +1,274 @@
+//! One lane in the loop's memory: cursor, buffer, what stands in its way.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use shared_domain::{EventId, LogEntry};
+use shared_proto::{DecodeError, Lane, decode};
+use tokio_util::sync::CancellationToken;
+
+use super::attempt::DeadLetter;
+use super::batch::{BatchRecord, LaneBatch, LaneMemory};
+use super::cursor::Halt;
+use crate::log::reader::Record;
+
+/// When a batch is cut.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Batching {
+    /// Records a batch, at most 2,000 (one INSERT).
+    #[arg(long = "batch-records", env = "BATCH_RECORDS", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=2_000))]
+    pub records: u64,
+    /// Age of the oldest record at which a smaller batch is cut.
+    #[arg(long = "batch-age", env = "BATCH_AGE", default_value = "20ms", value_parser = humantime::parse_duration)]
+    pub age: Duration,
+}
+
+impl Default for Batching {
+    fn default() -> Self {
+        Self { records: 1_000, age: Duration::from_millis(20) }
+    }
+}
+
+enum Item {
+    Record(BatchRecord, Option<i64>),
+    Dead(DeadLetter),
+    Newer { offset: i64, version: u32 },
+}
+
+impl Item {
+    fn offset(&self) -> i64 {
+        match self {
+            Self::Record(r, _) => r.entry.offset,
+            Self::Dead(d) => d.offset,
+            Self::Newer { offset, .. } => *offset,
+        }
+    }
+}
+
+/// A batch on its way.
+pub(super) struct Cut {
+    pub batch: LaneBatch,
+    pub dead: Vec<DeadLetter>,
+    pub timestamp: Option<i64>,
+}
+
+/// One lane that is ours.
+pub(super) struct LaneState {
+    pub lane: Lane,
+    pub epoch: u64,
+    pub cursor: i64,
+    /// Compare the record before the cursor with this first.
+    pub verify: Option<[u8; 32]>,
+    pub busy_since: Option<Instant>,
+    pub paused: bool,
+    pub halted: Option<(Halt, Instant)>,
+    pub memory: LaneMemory,
+    pub cancel: CancellationToken,
+    /// Events to park at their next record.
+    pub park: BTreeMap<EventId, String>,
+    /// Batch size while a failing record is looked for.
+    pub limit: usize,
+    /// Tries of the single record that fails.
+    pub tries: u32,
+    pub wait_until: Option<Instant>,
+    pub committed: i64,
+    buffer: VecDeque<Item>,
+    in_flight: VecDeque<Item>,
+    oldest: Option<Instant>,
+    dead_run: usize,
+}
+
+impl LaneState {
+    pub fn new(lane: Lane, epoch: u64, limit: usize) -> Self {
+        Self {
+            lane,
+            epoch,
+            cursor: 0,
+            verify: None,
+            busy_since: None,
+            paused: false,
+            halted: None,
+            memory: LaneMemory::default(),
+            cancel: CancellationToken::new(),
+            park: BTreeMap::new(),
+            limit,
+            tries: 0,
+            wait_until: None,
+            committed: -1,
+            buffer: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            oldest: None,
+            dead_run: 0,
+        }
+    }
+
+    pub fn buffered(&self) -> usize {
+        self.buffer.len()
+    }
+
+    pub fn oldest_timestamp(&self) -> Option<i64> {
+        self.buffer.iter().chain(&self.in_flight).find_map(|item| match item {
+            Item::Record(_, timestamp) => *timestamp,
+            _ => None,
+        })
+    }
+
+    /// Takes a record in; an error halts the lane.
+    pub fn take(&mut self, record: Record) -> Result<(), Halt> {
+        if let Some(expected) = self.verify {
+            if record.offset != self.cursor - 1 {
+                return Err(Halt::Mismatch(self.cursor - 1));
+            }
+            if <[u8; 32]>::from(Sha256::digest(&record.payload)) != expected {
+                return Err(Halt::Mismatch(record.offset));
+            }
+            self.verify = None;
+            return Ok(());
+        }
+        let expected = self.next_offset();
+        if record.offset < expected {
+            return Ok(()); // of an earlier position of this assignment
+        }
+        if record.offset > expected {
+            return Err(Halt::Gap { cursor: expected, low: record.offset });
+        }
+        let offset = record.offset;
+        self.buffer.push_back(match decode(&record.payload) {
+            Ok((event_id, kind)) => Item::Record(
+                BatchRecord { entry: LogEntry { offset, event_id, kind }, bytes: record.payload },
+                record.timestamp,
+            ),
+            Err(DecodeError::Undecodable(reason)) => {
+                Item::Dead(DeadLetter { offset, bytes: record.payload, reason })
+            }
+            Err(DecodeError::NewerSchema(version)) => Item::Newer { offset, version },
+        });
+        self.oldest.get_or_insert_with(Instant::now);
+        Ok(())
+    }
+
+    /// Offset that the buffer wants next.
+    pub fn next_offset(&self) -> i64 {
+        self.buffer.back().or(self.in_flight.back()).map_or(self.cursor, |item| item.offset() + 1)
+    }
+
+    /// Whether a batch is due.
+    pub fn due(&self, batching: &Batching, draining: bool) -> bool {
+        let now = Instant::now();
+        self.busy_since.is_none()
+            && self.halted.is_none()
+            && !self.buffer.is_empty()
+            && self.wait_until.is_none_or(|at| at <= now)
+            && (draining
+                || self.limit < batching.records as usize
+                || self.buffer.len() >= batching.records as usize
+                || self.oldest.is_some_and(|at| now.duration_since(at) >= batching.age))
+    }
+
+    /// When a smaller batch is due by age.
+    pub fn due_at(&self, batching: &Batching) -> Option<Instant> {
+        if self.busy_since.is_some() || self.halted.is_some() || self.buffer.is_empty() {
+            return None;
+        }
+        let by_age = self.oldest? + batching.age;
+        Some(self.wait_until.map_or(by_age, |at| at.max(by_age)))
+    }
+
+    /// Cuts a batch of at most `limit` records.
+    pub fn cut(&mut self, log_id: &Arc<str>, dead_brake: usize) -> Result<Cut, Halt> {
+        let mut records = Vec::with_capacity(self.limit.min(self.buffer.len()));
+        let mut dead = Vec::new();
+        let mut last = None;
+        let mut timestamp = None;
+        while self.in_flight.len() < self.limit {
+            match self.buffer.front() {
+                None => break,
+                Some(Item::Newer { offset, version }) => {
+                    if self.in_flight.is_empty() {
+                        return Err(Halt::NewerSchema { offset: *offset, version: *version });
+                    }
+                    break;
+                }
+                Some(Item::Dead(letter)) => {
+                    self.dead_run += 1;
+                    if self.dead_run > dead_brake {
+                        return Err(Halt::Brake(format!(
+                            "{dead_brake} records in a row cannot be decoded, up to offset {}",
+                            letter.offset
+                        )));
+                    }
+                    last = Some((letter.offset, letter.bytes.clone()));
+                    dead.push(letter.clone());
+                }
+                Some(Item::Record(record, at)) => {
+                    self.dead_run = 0;
+                    last = Some((record.entry.offset, record.bytes.clone()));
+                    timestamp = timestamp.or(*at);
+                    records.push(record.clone());
+                }
+            }
+            self.in_flight.extend(self.buffer.pop_front());
+        }
+        self.oldest = (!self.buffer.is_empty()).then(Instant::now);
+        let (offset, bytes): (i64, Bytes) = last.unwrap_or((self.cursor - 1, Bytes::new()));
+        self.busy_since = Some(Instant::now());
+        let batch = LaneBatch {
+            log_id: log_id.clone(),
+            lane: self.lane.clone(),
+            from: self.cursor,
+            to: offset + 1,
+            last_hash: Sha256::digest(&bytes).into(),
+            records,
+            park: self.park.clone(),
+        };
+        Ok(Cut { batch, dead, timestamp })
+    }
+
+    /// The batch in flight is in the database.
+    pub fn committed(&mut self) -> usize {
+        if let Some(last) = self.in_flight.back() {
+            self.cursor = last.offset() + 1;
+        }
+        let records = self.in_flight.len();
+        self.in_flight.clear();
+        self.busy_since = None;
+        self.tries = 0;
+        self.wait_until = None;
+        records
+    }
+
+    /// The batch in flight failed: its records come first again.
+    pub fn put_back(&mut self) -> usize {
+        let records = self.in_flight.len();
+        while let Some(item) = self.in_flight.pop_back() {
+            self.buffer.push_front(item);
+        }
+        self.oldest.get_or_insert_with(Instant::now);
+        self.busy_since = None;
+        records
+    }
+
+    /// The event of the single record that is at the front.
+    pub fn front_event(&self) -> Option<(EventId, i64)> {
+        match self.buffer.front() {
+            Some(Item::Record(record, _)) => Some((record.entry.event_id, record.entry.offset)),
+            _ => None,
+        }
+    }
+
+    /// An empty batch at the cursor: what an unpark is fenced by.
+    pub fn at_cursor(&self, log_id: &Arc<str>) -> LaneBatch {
+        LaneBatch {
+            log_id: log_id.clone(),
+            lane: self.lane.clone(),
+            from: self.cursor,
+            to: self.cursor,
+            last_hash: [0; 32],
+            records: Vec::new(),
+            park: BTreeMap::new(),
+        }
+    }
+}

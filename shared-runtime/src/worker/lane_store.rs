@@ -1,0 +1,81 @@
+//! What the loop needs from a store: the seam for simulators and tests.
+
+use std::future::Future;
+
+use shared_domain::EventId;
+use shared_proto::Lane;
+
+use super::apply::{Applied, ApplyError, Unparked};
+use super::batch::{LaneBatch, LaneMemory};
+use crate::store::Store;
+use crate::store::error_class::StoreError;
+use crate::store::lane_tx::CursorMove;
+use crate::store::rows::ProgressRow;
+
+/// A database as the loop sees it. Each call is one transaction.
+pub trait LaneStore: Clone + Send + Sync + 'static {
+    /// Cursors of one lane, whatever the log.
+    fn progress_of(&self, lane: &Lane) -> impl Future<Output = Result<Vec<ProgressRow>, StoreError>> + Send;
+    /// Makes a cursor.
+    fn insert_progress(&self, row: &ProgressRow) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Applies a batch.
+    fn apply(
+        &self,
+        batch: &LaneBatch,
+        memory: &LaneMemory,
+        now: i64,
+    ) -> impl Future<Output = Result<Applied, ApplyError>> + Send;
+    /// Decides a block of parked records.
+    fn unpark(
+        &self,
+        cursor: &CursorMove<'_>,
+        batch: &LaneBatch,
+        event: EventId,
+        block: i64,
+        memory: &LaneMemory,
+    ) -> impl Future<Output = Result<Unparked, ApplyError>> + Send;
+    /// Events whose parked records an operator wants decided: event, lane, topic.
+    fn unpark_requests(
+        &self,
+    ) -> impl Future<Output = Result<Vec<(EventId, i32, Option<String>)>, StoreError>> + Send;
+    /// Takes such a request back.
+    fn refuse_unpark(
+        &self,
+        event: EventId,
+        lane: i32,
+        reason: &str,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+impl LaneStore for Store {
+    async fn progress_of(&self, lane: &Lane) -> Result<Vec<ProgressRow>, StoreError> {
+        Store::progress_of(self, lane).await
+    }
+
+    async fn insert_progress(&self, row: &ProgressRow) -> Result<(), StoreError> {
+        Store::insert_progress(self, row).await
+    }
+
+    async fn apply(&self, batch: &LaneBatch, memory: &LaneMemory, now: i64) -> Result<Applied, ApplyError> {
+        Store::apply(self, batch, memory, now).await
+    }
+
+    async fn unpark(
+        &self,
+        cursor: &CursorMove<'_>,
+        batch: &LaneBatch,
+        event: EventId,
+        block: i64,
+        memory: &LaneMemory,
+    ) -> Result<Unparked, ApplyError> {
+        Store::unpark(self, cursor, batch, event, block, memory).await
+    }
+
+    async fn unpark_requests(&self) -> Result<Vec<(EventId, i32, Option<String>)>, StoreError> {
+        Store::unpark_requests(self).await
+    }
+
+    async fn refuse_unpark(&self, event: EventId, lane: i32, reason: &str) -> Result<(), StoreError> {
+        Store::refuse_unpark(self, event, lane, reason).await
+    }
+}
