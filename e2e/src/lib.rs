@@ -1,1 +1,9 @@
-//! e2e
+//! Claims that span binaries: the two columns, the logs they are driven with, and what must hold afterwards.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)] // a test harness: a panic is the report
+
+pub mod column;
+pub mod log;
+pub mod process;
+pub mod promises;
+pub mod scenarios;
+pub mod sql;

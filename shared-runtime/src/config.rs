@@ -34,6 +34,13 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// Says it on standard error, and gives the exit code.
+    #[allow(clippy::print_stderr)] // the log may not be set up yet, and a person reads this
+    pub fn exit(&self, program: &str) -> std::process::ExitCode {
+        eprintln!("{program}: {self}");
+        std::process::ExitCode::from(self.exit_code())
+    }
+
     /// The process's exit code: 2 for a wrong setting, 3 for a dependency that is unreachable.
     pub fn exit_code(&self) -> u8 {
         match self {

@@ -5,7 +5,9 @@ mod kafka_producer;
 mod kafka_reader;
 pub mod producer;
 pub mod reader;
+mod topics;
 
 pub use args::KafkaArgs;
 pub use kafka_producer::KafkaProducer;
 pub use kafka_reader::KafkaLaneLog;
+pub use topics::{TopicState, check_topics, create_topics, inspect_topics};

@@ -1,0 +1,165 @@
+//! Topics: making them, and the boot check that they keep what was acknowledged (DESIGN section 5, "Boot check").
+
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::{BaseProducer, Producer as _};
+use shared_proto::Topic;
+
+use super::args::KafkaArgs;
+use crate::config::{ConfigError, StartError};
+
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// One topic as the cluster has it, and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicState {
+    /// Full name.
+    pub name: String,
+    /// Partitions; 0 when it does not exist.
+    pub partitions: i32,
+    /// What could lose acknowledged records.
+    pub problems: Vec<String>,
+}
+
+/// Every topic of the system, dead letters included.
+fn names(args: &KafkaArgs) -> Vec<String> {
+    let topics = args.topics();
+    Topic::ALL.into_iter().flat_map(|t| [topics.name(t), topics.dead_letter_name(t)]).collect()
+}
+
+fn unreachable(problem: impl ToString) -> StartError {
+    StartError::Unreachable { setting: "KAFKA_BROKERS".to_owned(), problem: problem.to_string() }
+}
+
+fn admin(args: &KafkaArgs) -> Result<AdminClient<DefaultClientContext>, StartError> {
+    args.client()?.create().map_err(unreachable)
+}
+
+/// Number of brokers, and partitions and smallest replication of each existing topic.
+async fn metadata(args: &KafkaArgs) -> Result<(usize, Vec<(String, i32, usize)>), StartError> {
+    let producer: BaseProducer = args.client()?.create().map_err(unreachable)?;
+    let metadata = tokio::task::spawn_blocking(move || {
+        producer.client().fetch_metadata(None, CALL_TIMEOUT).map(|m| {
+            let topics = m
+                .topics()
+                .iter()
+                .map(|t| {
+                    let replication = t.partitions().iter().map(|p| p.replicas().len()).min().unwrap_or(0);
+                    (t.name().to_owned(), t.partitions().len() as i32, replication)
+                })
+                .collect();
+            (m.brokers().len(), topics)
+        })
+    })
+    .await
+    .map_err(unreachable)?;
+    metadata.map_err(unreachable)
+}
+
+/// Makes what is missing: replication 3, or with `ALLOW_UNSAFE_LOG` as many as there are brokers (at most 3).
+/// Gives the names of the new topics.
+pub async fn create_topics(args: &KafkaArgs, partitions: i32) -> Result<Vec<String>, StartError> {
+    let (brokers, existing) = metadata(args).await?;
+    if brokers < 3 && !args.allow_unsafe_log {
+        return Err(ConfigError::new(
+            "ALLOW_UNSAFE_LOG",
+            format!("replication 3 needs three brokers, there are {brokers}; set it to go on with fewer"),
+        )
+        .into());
+    }
+    let replication = brokers.clamp(1, 3) as i32;
+    let in_sync = if replication >= 3 { "2" } else { "1" };
+    let retention = (args.min_log_retention.as_millis() as i64).saturating_mul(2).to_string();
+    let wanted: Vec<String> =
+        names(args).into_iter().filter(|n| !existing.iter().any(|(name, ..)| name == n)).collect();
+    let new: Vec<NewTopic<'_>> = wanted
+        .iter()
+        .map(|name| {
+            NewTopic::new(name, partitions, TopicReplication::Fixed(replication))
+                .set("min.insync.replicas", in_sync)
+                .set("unclean.leader.election.enable", "false")
+                .set("cleanup.policy", "delete")
+                .set("retention.ms", &retention)
+        })
+        .collect();
+    if new.is_empty() {
+        return Ok(wanted);
+    }
+    let options = AdminOptions::new().operation_timeout(Some(CALL_TIMEOUT));
+    let results = admin(args)?.create_topics(&new, &options).await.map_err(unreachable)?;
+    for result in results {
+        match result {
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((name, code)) => return Err(unreachable(format!("topic {name}: {code}"))),
+        }
+    }
+    Ok(wanted)
+}
+
+/// Looks at every topic.
+pub async fn inspect_topics(args: &KafkaArgs) -> Result<Vec<TopicState>, StartError> {
+    let (_, existing) = metadata(args).await?;
+    let mut states = Vec::new();
+    for name in names(args) {
+        let Some((_, partitions, replication)) = existing.iter().find(|(n, ..)| *n == name) else {
+            states.push(TopicState { name, partitions: 0, problems: vec!["does not exist".to_owned()] });
+            continue;
+        };
+        let mut problems = Vec::new();
+        if *replication < 3 {
+            problems.push(format!("replication is {replication}, not 3"));
+        }
+        problems.extend(config_problems(args, &name).await?);
+        states.push(TopicState { name, partitions: *partitions, problems });
+    }
+    Ok(states)
+}
+
+async fn config_problems(args: &KafkaArgs, topic: &str) -> Result<Vec<String>, StartError> {
+    let options = AdminOptions::new().request_timeout(Some(CALL_TIMEOUT));
+    let resources = admin(args)?
+        .describe_configs(&[ResourceSpecifier::Topic(topic)], &options)
+        .await
+        .map_err(unreachable)?;
+    let mut problems = Vec::new();
+    for resource in resources {
+        let resource = resource.map_err(|code| unreachable(format!("settings of {topic}: {code}")))?;
+        let get = |key: &str| resource.get(key).and_then(|entry| entry.value.clone()).unwrap_or_default();
+        if get("min.insync.replicas").parse::<i32>().unwrap_or(0) < 2 {
+            problems.push("min.insync.replicas is below 2".to_owned());
+        }
+        if get("unclean.leader.election.enable") == "true" {
+            problems.push("unclean leader election is on".to_owned());
+        }
+        if get("cleanup.policy") != "delete" {
+            problems.push("cleanup.policy is not delete".to_owned());
+        }
+        let retention = get("retention.ms").parse::<i64>().unwrap_or(0);
+        if retention >= 0 && (retention as u128) < args.min_log_retention.as_millis() {
+            problems.push(format!("retention.ms is {retention}, below MIN_LOG_RETENTION"));
+        }
+    }
+    Ok(problems)
+}
+
+/// The boot check: missing topics stop the start; unsafe ones do too, unless `ALLOW_UNSAFE_LOG` is set. Gives the
+/// partitions of each topic.
+pub async fn check_topics(args: &KafkaArgs) -> Result<Vec<TopicState>, StartError> {
+    let states = inspect_topics(args).await?;
+    if let Some(missing) = states.iter().find(|s| s.partitions == 0) {
+        let problem = format!("topic {} does not exist; run `event-system topics create`", missing.name);
+        return Err(ConfigError::new("KAFKA_BROKERS", problem).into());
+    }
+    for state in states.iter().filter(|s| !s.problems.is_empty()) {
+        let problems = state.problems.join("; ");
+        if !args.allow_unsafe_log {
+            let problem = format!("topic {} could lose acknowledged records: {problems}", state.name);
+            return Err(ConfigError::new("ALLOW_UNSAFE_LOG", problem).into());
+        }
+        tracing::warn!(topic = state.name, problems, "unsafe topic, allowed by ALLOW_UNSAFE_LOG");
+    }
+    Ok(states)
+}
