@@ -31,7 +31,7 @@ pub(crate) struct RequestHash {
 impl RequestHash {
     /// Of a key and the options that were asked for, by index.
     pub(crate) fn new(key: Option<&str>, options: &[u32]) -> Self {
-        Self { key: key.map(|key| hash(key)), body: hash(options) }
+        Self { key: key.map(hash), body: hash(options) }
     }
 
     /// Whether `later` uses this request's key for something else.
