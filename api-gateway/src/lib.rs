@@ -216,8 +216,7 @@ impl<P: Producer> Gateway<P> {
         let component = life.component("snapshot");
         life.spawn("snapshot", snapshot::refresh_until(Arc::clone(&self.0), component, stop.clone()));
         life.spawn("winners", winners::load_until(Arc::clone(&self.0), stop.clone()));
-        // Streams and handlers that drain still await results.
-        life.spawn("results", results::read_until(Arc::clone(&self.0), life.shutdown_token()));
+        life.spawn("results", results::read_until(Arc::clone(&self.0), stop.clone()));
         let (edge, name) = (&self.0, format!("{:032x}", u128::from_be_bytes(self.0.random.id())));
         let beat = edge.presence.clone().run(edge.redis.clone(), Arc::clone(&edge.clock), name, stop);
         life.spawn("presence", async move {

@@ -1,6 +1,7 @@
 //! Results are read once each: whoever waits registers an id, and one query a tick reads them all.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -36,11 +37,18 @@ pub(crate) struct Results {
     decided: Cache<EntryId, Arc<EntryRow>>,
     waiting: Mutex<HashMap<Key, Vec<oneshot::Sender<Answer>>>>,
     someone: Notify,
+    /// Nobody reads any more. Set and read under the lock of `waiting`.
+    closed: AtomicBool,
 }
 
 impl Default for Results {
     fn default() -> Self {
-        Self { decided: Cache::new(CAPACITY), waiting: Mutex::default(), someone: Notify::new() }
+        Self {
+            decided: Cache::new(CAPACITY),
+            waiting: Mutex::default(),
+            someone: Notify::new(),
+            closed: AtomicBool::new(false),
+        }
     }
 }
 
@@ -76,7 +84,13 @@ impl Results {
 
     async fn wait(&self, key: Key) -> Result<Option<Arc<EntryRow>>, Problem> {
         let (tell, told) = oneshot::channel();
-        self.lock().entry(key).or_default().push(tell);
+        {
+            let mut waiting = self.lock();
+            if self.closed.load(Ordering::Relaxed) {
+                return Err(Problem::unavailable("shutting down"));
+            }
+            waiting.entry(key).or_default().push(tell);
+        }
         self.someone.notify_one();
         match told.await {
             Ok(Ok(row)) => Ok(row),
@@ -117,7 +131,17 @@ pub(crate) async fn read_until<P: Producer>(
         }
     }
     // Handlers that drain need not wait for their deadline.
-    answer(results, results.take(), Err(StoreError::fatal("shutting down")));
+    {
+        let _waiting = results.lock();
+        results.closed.store(true, Ordering::Relaxed);
+    }
+    loop {
+        let batch = results.take();
+        if batch.is_empty() {
+            break;
+        }
+        answer(results, batch, Err(StoreError::fatal("shutting down")));
+    }
     Ok(())
 }
 

@@ -1,4 +1,6 @@
 //! A gateway over a log in memory, a temporary SQLite and the in-process Redis, behind a real listener.
+// Only what is itself a test is exempt by clippy.toml.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
