@@ -1,1 +1,227 @@
-//! api-gateway
+//! The public listener (DESIGN section 6): takes entries into the log, and tells members what became of them.
+//!
+//! No entry request touches the database: what it needs to know is in a [`snapshot`] that a background task renews.
+
+mod entries;
+mod entry_view;
+mod events_view;
+mod options;
+mod recent;
+mod results;
+mod snapshot;
+mod stream;
+mod winners;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use metrics::Counter;
+use shared_proto::TopicNames;
+use shared_runtime::auth::Verifier;
+use shared_runtime::clock::{SharedClock, SharedRandom};
+use shared_runtime::config::ConfigError;
+use shared_runtime::embedded::BacklogGuard;
+use shared_runtime::http::{HttpLimits, Router};
+use shared_runtime::lifecycle::Lifecycle;
+use shared_runtime::log::producer::Producer;
+use shared_runtime::redis::{LeasedRateLimit, MemberRateLimit, Presence, RedisClient};
+use shared_runtime::store::Store;
+use tokio::sync::Semaphore;
+
+use crate::recent::RecentEntries;
+use crate::results::Results;
+use crate::snapshot::Snapshots;
+use crate::winners::Winners;
+
+/// Settings of the public listener.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Public listener")]
+pub struct GatewayArgs {
+    /// Address of the public listener
+    #[arg(long, env, default_value = "127.0.0.1:8080")]
+    pub public_addr: SocketAddr,
+    /// Entries a second for an event without a limit of its own, over all gateways; 0 admits nobody
+    #[arg(long, env, default_value_t = 5_000)]
+    pub rate_limit_per_second: i64,
+    /// The same for raffles
+    #[arg(long, env, default_value_t = 5_000)]
+    pub raffle_rate_limit_per_second: i64,
+    /// Requests a second of one member to one event without a limit of its own; 0 admits nobody
+    #[arg(long, env, default_value_t = 5)]
+    pub member_rate_limit_per_second: i64,
+    /// How often definitions, stock and progress are read
+    #[arg(long, env, default_value = "200ms", value_parser = humantime::parse_duration)]
+    pub snapshot_interval: Duration,
+    /// Open result streams; one more is 503 UNAVAILABLE
+    #[arg(long, env, default_value_t = 20_000)]
+    pub max_streams: usize,
+    /// Bounds of the listener
+    #[command(flatten)]
+    pub limits: HttpLimits,
+}
+
+impl Default for GatewayArgs {
+    fn default() -> Self {
+        Self {
+            public_addr: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            rate_limit_per_second: 5_000,
+            raffle_rate_limit_per_second: 5_000,
+            member_rate_limit_per_second: 5,
+            snapshot_interval: Duration::from_millis(200),
+            max_streams: 20_000,
+            limits: HttpLimits::default(),
+        }
+    }
+}
+
+impl GatewayArgs {
+    /// Checks what the parser cannot.
+    ///
+    /// # Errors
+    /// A value out of its range, named by its setting.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        for (setting, limit) in [
+            ("RATE_LIMIT_PER_SECOND", self.rate_limit_per_second),
+            ("RAFFLE_RATE_LIMIT_PER_SECOND", self.raffle_rate_limit_per_second),
+            ("MEMBER_RATE_LIMIT_PER_SECOND", self.member_rate_limit_per_second),
+        ] {
+            if limit < 0 {
+                return Err(ConfigError::new(setting, "must be at least 0"));
+            }
+        }
+        // Above half the age at which a snapshot is too old to say LOSE, sold-out events would only hear TRY_AGAIN.
+        if self.snapshot_interval.is_zero() || self.snapshot_interval > Duration::from_millis(500) {
+            return Err(ConfigError::new("SNAPSHOT_INTERVAL", "must be above 0 and at most 500ms"));
+        }
+        if self.max_streams > Semaphore::MAX_PERMITS {
+            return Err(ConfigError::new("MAX_STREAMS", "is too large"));
+        }
+        Ok(())
+    }
+}
+
+/// What a gateway is made of.
+pub struct GatewayParts<P> {
+    /// The log.
+    pub producer: Arc<P>,
+    /// The database: read in the background only.
+    pub store: Store,
+    /// Limits and flags that staff change live.
+    pub redis: RedisClient,
+    /// Who is asking.
+    pub verifier: Arc<Verifier>,
+    /// The gateway's clock: it stamps `accepted_at`.
+    pub clock: SharedClock,
+    /// Spreads retries.
+    pub random: SharedRandom,
+    /// The embedded log's bound; `None` on Kafka.
+    pub backlog: Option<Arc<BacklogGuard>>,
+    /// Settings.
+    pub args: GatewayArgs,
+    /// Names of the topics that events may be carried by.
+    pub topics: TopicNames,
+}
+
+impl<P> std::fmt::Debug for GatewayParts<P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GatewayParts").field("args", &self.args).finish_non_exhaustive()
+    }
+}
+
+/// What every handler sees.
+pub struct Edge<P> {
+    producer: Arc<P>,
+    store: Store,
+    redis: RedisClient,
+    verifier: Arc<Verifier>,
+    clock: SharedClock,
+    random: SharedRandom,
+    backlog: Option<Arc<BacklogGuard>>,
+    args: GatewayArgs,
+    topics: TopicNames,
+    presence: Presence,
+    event_limit: LeasedRateLimit,
+    member_limit: MemberRateLimit,
+    snapshots: Snapshots,
+    recent: RecentEntries,
+    winners: Winners,
+    results: Results,
+    streams: Arc<Semaphore>,
+    accepted: Counter,
+}
+
+impl<P> std::fmt::Debug for Edge<P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Edge").field("args", &self.args).finish_non_exhaustive()
+    }
+}
+
+/// A gateway. Clones share it.
+#[derive(Debug)]
+pub struct Gateway<P>(Arc<Edge<P>>);
+
+impl<P> Clone for Gateway<P> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<P: Producer> Gateway<P> {
+    /// A gateway that has read nothing yet: until [`spawn_background`](Self::spawn_background) has, it answers 503.
+    pub fn new(parts: GatewayParts<P>) -> Self {
+        let GatewayParts { producer, store, redis, verifier, clock, random, backlog, args, topics } = parts;
+        let presence = Presence::default();
+        Self(Arc::new(Edge {
+            event_limit: LeasedRateLimit::new(redis.clone(), presence.clone(), Arc::clone(&random)),
+            member_limit: MemberRateLimit::new(Arc::clone(&random)),
+            presence,
+            snapshots: Snapshots::default(),
+            recent: RecentEntries::default(),
+            winners: Winners::default(),
+            results: Results::default(),
+            streams: Arc::new(Semaphore::new(args.max_streams.min(Semaphore::MAX_PERMITS))),
+            accepted: metrics::counter!("event_entries_accepted_total"),
+            producer,
+            store,
+            redis,
+            verifier,
+            clock,
+            random,
+            backlog,
+            args,
+            topics,
+        }))
+    }
+
+    /// The public listener's routes, for [`shared_runtime::http::serve`].
+    ///
+    /// # Errors
+    /// A CORS origin that is none.
+    pub fn router(&self) -> Result<Router<Edge<P>>, ConfigError> {
+        Ok(Router::new(Arc::clone(&self.0), self.0.args.limits.clone())?
+            .route(Method::GET, "/v1/events", events_view::list)
+            .route(Method::GET, "/v1/events/{event_id}", events_view::one)
+            .route(Method::POST, "/v1/events/{event_id}/entries", entries::post)
+            .route(Method::GET, "/v1/entries/{entry_id}", entry_view::get)
+            .route(Method::GET, "/v1/entries/{entry_id}/stream", stream::get))
+    }
+
+    /// Starts what runs beside the requests, for the life of the process: the snapshot's refresher (component
+    /// `snapshot`, ready from the first snapshot on), the winners' loader, the results' reader, and the heartbeat that
+    /// tells other gateways of this one.
+    pub fn spawn_background(&self, life: &Lifecycle) {
+        let stop = life.shutdown_token();
+        let component = life.component("snapshot");
+        life.spawn("snapshot", snapshot::refresh_until(Arc::clone(&self.0), component, stop.clone()));
+        life.spawn("winners", winners::load_until(Arc::clone(&self.0), stop.clone()));
+        life.spawn("results", results::read_until(Arc::clone(&self.0), stop.clone()));
+        let (edge, name) = (&self.0, format!("{:032x}", u128::from_be_bytes(self.0.random.id())));
+        let beat = edge.presence.clone().run(edge.redis.clone(), Arc::clone(&edge.clock), name, stop);
+        life.spawn("presence", async move {
+            beat.await;
+            Ok(())
+        });
+    }
+}
