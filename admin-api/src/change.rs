@@ -86,12 +86,7 @@ impl Admin {
         }
     }
 
-    async fn work(
-        self,
-        asked: StaffRequest,
-        status: u16,
-        change: Change,
-    ) -> Result<Answered, CommandError> {
+    async fn work(self, asked: StaffRequest, status: u16, change: Change) -> Result<Answered, CommandError> {
         let now = asked.now;
         let render = move |changed: &Changed| (status, render(changed, now).to_string());
         let parts = &self.parts;

@@ -52,8 +52,7 @@ pub(crate) fn event(row: &EventRow, facts: &EventFacts, now: i64) -> Value {
 
 fn status(row: &EventRow, facts: &EventFacts, now: i64) -> EventStatus {
     let lifecycle = Lifecycle::from_code(row.lifecycle).unwrap_or(Lifecycle::Closed);
-    let (Ok(period), true) =
-        (EventPeriod::new(row.starts_at, row.ends_at), lifecycle != Lifecycle::Draft)
+    let (Ok(period), true) = (EventPeriod::new(row.starts_at, row.ends_at), lifecycle != Lifecycle::Draft)
     else {
         return EventStatus::Draft;
     };
