@@ -1,1 +1,88 @@
-//! admin-api
+//! The staff's HTTP edge and the relay that carries their commands to the log.
+
+mod args;
+mod change;
+mod problem;
+mod relay;
+mod routes;
+mod view;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared_proto::TopicNames;
+use shared_runtime::auth::Verifier;
+use shared_runtime::clock::{SharedClock, SharedRandom};
+use shared_runtime::config::ConfigError;
+use shared_runtime::http::{HttpLimits, Router};
+use shared_runtime::lifecycle::Lifecycle;
+use shared_runtime::log::producer::Producer;
+use shared_runtime::redis::RedisClient;
+use shared_runtime::store::Store;
+use tokio::sync::Notify;
+
+pub use args::AdminArgs;
+pub use relay::{Relay, RelayError};
+
+/// What the admin API is made of.
+pub struct AdminParts {
+    /// The database.
+    pub store: Store,
+    /// Mirrors live limits for the gateways; only a hint.
+    pub redis: Option<RedisClient>,
+    /// Who is asking.
+    pub verifier: Arc<Verifier>,
+    /// Time.
+    pub clock: SharedClock,
+    /// Ids and salts: the system's cryptographic generator, except in tests.
+    pub random: SharedRandom,
+    /// Names of the topics.
+    pub topics: TopicNames,
+    /// Partitions of the apply topic.
+    pub apply_lanes: i32,
+    /// How long the log keeps records; `None`: as long as it lives.
+    pub log_retention: Option<Duration>,
+    /// Between an event's end and its `Closed` records.
+    pub close_grace: Duration,
+}
+
+/// The admin API. Cheap to clone.
+#[derive(Clone)]
+pub struct Admin {
+    parts: Arc<AdminParts>,
+    wake: Arc<Notify>,
+}
+
+impl Admin {
+    /// From its parts.
+    pub fn new(parts: AdminParts) -> Self {
+        Self { parts: Arc::new(parts), wake: Arc::new(Notify::new()) }
+    }
+
+    /// The listener's routes. Errors: a CORS origin that is none.
+    pub fn router(&self, limits: HttpLimits) -> Result<Router<Admin>, ConfigError> {
+        routes::router(Arc::new(self.clone()), limits)
+    }
+
+    /// The relay over a producer, woken by this API's commands.
+    pub fn relay<P: Producer>(&self, producer: Arc<P>) -> Relay<P> {
+        let parts = &self.parts;
+        Relay::new(
+            parts.store.clone(),
+            producer,
+            Arc::clone(&parts.clock),
+            Arc::clone(&parts.random),
+            Arc::clone(&self.wake),
+            parts.close_grace,
+        )
+    }
+
+    /// Runs the relay for the life of the process.
+    pub fn spawn_relay<P: Producer>(&self, life: &Lifecycle, producer: Arc<P>) {
+        let (relay, shutdown) = (self.relay(producer), life.shutdown_token());
+        life.spawn("relay", async move {
+            relay.run(shutdown).await;
+            Ok(())
+        });
+    }
+}

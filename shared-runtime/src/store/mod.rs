@@ -70,6 +70,7 @@ macro_rules! in_transaction {
     };
 }
 pub(crate) use in_transaction;
+pub(crate) use on_connection;
 
 /// A pool of connections to one database. Cheap to clone.
 ///

@@ -46,3 +46,5 @@ pub async fn repeatable_read(conn: &mut Conn) -> Result<(), super::error_class::
     use diesel_async::SimpleAsyncConnection;
     Ok(conn.batch_execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?)
 }
+#[path = "../queries/staff.rs"]
+pub mod staff;

@@ -45,3 +45,5 @@ pub mod parked;
 pub mod progress;
 #[path = "../queries/snapshot.rs"]
 pub mod snapshot;
+#[path = "../queries/staff.rs"]
+pub mod staff;

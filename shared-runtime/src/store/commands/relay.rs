@@ -1,0 +1,66 @@
+//! What the relay asks of the store.
+
+use shared_domain::{EventId, Lifecycle, Millis};
+
+use crate::store::error_class::StoreError;
+use crate::store::rows::{EventRow, OutboxRow};
+use crate::store::{Store, in_transaction, on_connection};
+
+impl Store {
+    /// Takes or keeps the relay's lease until `until`. False while another relay holds it.
+    pub async fn hold_relay_lease(
+        &self,
+        holder: &[u8; 16],
+        now: Millis,
+        until: Millis,
+    ) -> Result<bool, StoreError> {
+        on_connection!(self, |q, conn| q::outbox::hold_lease(conn, holder, now, until).await)
+    }
+
+    /// Scheduled events whose end has come.
+    pub async fn ended_events(&self, now: Millis) -> Result<Vec<EventRow>, StoreError> {
+        on_connection!(self, |q, conn| q::events::ended(conn, now).await)
+    }
+
+    /// Gives `StockAdded` rows that are read for the first time their earliest moment.
+    pub async fn hold_back_stock(&self, not_before: Millis) -> Result<usize, StoreError> {
+        on_connection!(self, |q, conn| q::outbox::hold_back_stock(conn, not_before).await)
+    }
+
+    /// Rows that are not published, by event and place.
+    pub async fn unpublished(&self) -> Result<Vec<OutboxRow>, StoreError> {
+        on_connection!(self, |q, conn| q::outbox::unpublished(conn).await)
+    }
+
+    /// Notes the broker's acknowledgement of a row.
+    pub async fn mark_published(&self, row: &OutboxRow, now: Millis) -> Result<(), StoreError> {
+        on_connection!(self, |q, conn| {
+            q::outbox::mark_published(conn, row.event_id, row.ordinal, row.lane, now).await
+        })
+    }
+
+    /// Carries what the lanes did over into the outbox.
+    pub async fn settle_outbox(&self, now: Millis) -> Result<usize, StoreError> {
+        in_transaction!(self, |q, tx| q::staff::settle(tx, now).await)
+    }
+
+    /// When the oldest command that is not settled was given.
+    pub async fn oldest_unsettled(&self) -> Result<Option<Millis>, StoreError> {
+        on_connection!(self, |q, conn| q::outbox::oldest_unsettled(conn).await)
+    }
+
+    /// Closing events with their number of lanes and how many of these have applied a `Closed`.
+    pub async fn closing_events(&self) -> Result<Vec<(EventId, i32, i64)>, StoreError> {
+        on_connection!(self, |q, conn| q::events::closing(conn).await)
+    }
+
+    /// Every lane has applied `Closed`: the event is closed. False when somebody else was faster.
+    pub async fn finish_close(&self, event: EventId, now: Millis) -> Result<bool, StoreError> {
+        in_transaction!(self, |q, tx| {
+            if q::events::lock(tx, event).await?.is_none() {
+                return Ok::<_, StoreError>(false);
+            }
+            q::events::set_lifecycle(tx, event, Lifecycle::Closing, Lifecycle::Closed, now).await
+        })
+    }
+}

@@ -1,0 +1,212 @@
+//! Staff's requests and their answers, as the store sees them.
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use shared_domain::{EventDefinition, EventId, LimitsDraft, Millis};
+
+use crate::clock::Random;
+use crate::store::rows::{CommandStatus, EventRow, OutboxRow};
+
+/// Who asks for a change, by which request, and when.
+#[derive(Debug, Clone)]
+pub struct StaffRequest {
+    /// The name for the audit log.
+    pub actor: String,
+    /// The HTTP request.
+    pub request_id: String,
+    /// Method and path: the scope of the key.
+    pub route: String,
+    /// The Idempotency-Key, where one was given.
+    pub key: Option<RequestKey>,
+    /// Now, ms.
+    pub now: Millis,
+}
+
+/// An Idempotency-Key and what it was given for.
+#[derive(Debug, Clone)]
+pub struct RequestKey {
+    /// The key.
+    pub key: String,
+    /// SHA-256 of the body.
+    pub body_hash: Vec<u8>,
+}
+
+/// What staff may ask for.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// A new draft: what was written, as JSON, and what it means.
+    Create(String, Box<EventDefinition>, LimitsDraft),
+    /// A draft goes to the log.
+    Schedule {
+        /// Event.
+        event: EventId,
+        /// Full topic name.
+        topic: String,
+        /// Partitions of that topic now.
+        lane_count: i32,
+        /// How long the log keeps records, ms; `None`: as long as it lives.
+        retention: Option<Millis>,
+    },
+    /// More stock.
+    AddStock {
+        /// Event.
+        event: EventId,
+        /// Name of the option.
+        option: String,
+        /// How much, above 0.
+        add: i64,
+    },
+    /// The event ends.
+    Close {
+        /// Event.
+        event: EventId,
+        /// `Closed` is not published before, ms.
+        not_before: Millis,
+    },
+    /// Admission stops (true) or goes on (false).
+    Pause(EventId, bool),
+    /// Rate limits.
+    Limits(EventId, LimitsDraft),
+    /// The high-traffic flag.
+    HighTraffic(EventId, bool),
+    /// Parked records are decided again; or one of them is given up.
+    Unpark {
+        /// Event.
+        event: EventId,
+        /// Offset of the record to give up.
+        reject: Option<i64>,
+        /// Its lane, where the offset alone is not enough.
+        lane: Option<i32>,
+    },
+}
+
+impl Change {
+    /// What the audit log and the command call it.
+    pub fn action(&self) -> &'static str {
+        match self {
+            Self::Create(..) => "CREATED",
+            Self::Schedule { .. } => "SCHEDULED",
+            Self::AddStock { .. } => crate::store::STOCK_ADDED,
+            Self::Close { .. } => "CLOSED",
+            Self::Pause(_, true) => "PAUSED",
+            Self::Pause(_, false) => "RESUMED",
+            Self::Limits(..) => "LIMITS",
+            Self::HighTraffic(..) => "HIGH_TRAFFIC",
+            Self::Unpark { reject: Some(_), .. } => "REJECTED",
+            Self::Unpark { reject: None, .. } => "UNPARKED",
+        }
+    }
+
+    /// Details for the audit log, JSON.
+    pub(crate) fn detail(&self) -> String {
+        match self {
+            Self::Create(_, definition, _) => json!({"title": definition.title}),
+            Self::AddStock { option, add, .. } => json!({"option": option, "add": add}),
+            Self::Close { not_before, .. } => json!({"not_before": not_before}),
+            Self::Limits(_, limits) => json!(limits),
+            Self::HighTraffic(_, enabled) => json!({"enabled": enabled}),
+            Self::Unpark { reject, lane, .. } => json!({"reject": reject, "lane": lane}),
+            Self::Schedule { .. } | Self::Pause(..) => json!({}),
+        }
+        .to_string()
+    }
+}
+
+/// What a change made.
+#[derive(Debug, Clone)]
+pub enum Changed {
+    /// An event as it is now.
+    Event(Box<EventRow>),
+    /// A command as it is now.
+    Command(CommandView),
+}
+
+/// Makes the HTTP answer (status, JSON), so that it can be kept in the same transaction.
+pub type Render = dyn Fn(&Changed) -> (u16, String) + Send + Sync;
+
+/// The answer to a request.
+#[derive(Debug, Clone)]
+pub struct Answered {
+    /// HTTP status.
+    pub status: u16,
+    /// JSON.
+    pub body: String,
+    /// What was made; `None`: this is the first answer to the same key again.
+    pub changed: Option<Changed>,
+}
+
+/// A command over all its lanes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandView {
+    /// Command.
+    pub command_id: [u8; 16],
+    /// Event.
+    pub event_id: EventId,
+    /// What it does.
+    pub kind: String,
+    /// PENDING until every lane has settled it; REJECTED if any lane refused it.
+    pub status: CommandStatus,
+    /// Why it was refused.
+    pub reason: Option<String>,
+    /// Who asked.
+    pub actor: String,
+    /// ms.
+    pub created_at: Millis,
+    /// When the last lane settled it, ms.
+    pub applied_at: Option<Millis>,
+}
+
+impl CommandView {
+    /// The command that these rows, one a lane, stand for.
+    pub fn of(rows: &[OutboxRow]) -> Option<Self> {
+        let first = rows.first()?;
+        let settled = rows.iter().map(|row| row.settled_at).collect::<Option<Vec<_>>>();
+        let refused = rows.iter().find(|row| row.status == CommandStatus::Rejected.code());
+        let status = match (&settled, refused) {
+            (None, _) => CommandStatus::Pending,
+            (Some(_), Some(_)) => CommandStatus::Rejected,
+            (Some(_), None) => CommandStatus::Applied,
+        };
+        Some(Self {
+            command_id: first.command_id.as_slice().try_into().ok()?,
+            event_id: first.event_id,
+            kind: first.kind.clone(),
+            status,
+            reason: refused.filter(|_| settled.is_some()).and_then(|row| row.reason.clone()),
+            actor: first.actor.clone(),
+            created_at: first.created_at,
+            applied_at: settled
+                .filter(|_| status == CommandStatus::Applied)
+                .and_then(|at| at.into_iter().max()),
+        })
+    }
+}
+
+/// What is made up once for a request, so that running it again makes the same.
+pub(crate) struct Fresh {
+    pub(crate) command_id: [u8; 16],
+    pub(crate) salt: [u8; 32],
+    /// An earlier run may have been committed.
+    pub(crate) retried: bool,
+}
+
+impl Fresh {
+    pub(crate) fn new(random: &dyn Random) -> Self {
+        let mut salt = [0; 32];
+        salt[..16].copy_from_slice(&random.id());
+        salt[16..].copy_from_slice(&random.id());
+        Self { command_id: uuid(random.id()), salt, retried: false }
+    }
+}
+
+/// The same for every close of an event, whoever asks for it.
+pub(crate) fn close_command_id(event: EventId) -> [u8; 16] {
+    let digest = Sha256::digest(format!("close:{event}"));
+    let mut id = [0; 16];
+    id.copy_from_slice(&digest[..16]);
+    uuid(id)
+}
+
+fn uuid(bytes: [u8; 16]) -> [u8; 16] {
+    uuid::Builder::from_custom_bytes(bytes).into_uuid().into_bytes()
+}

@@ -1,0 +1,422 @@
+//! Staff's requests, inside their transaction.
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use shared_domain::{EventDefinition, EventDraft, EventId, EventType, Lifecycle, check_draft};
+use shared_proto::v1;
+use shared_proto::v1::log_record::Kind;
+
+use super::{Conn, audit, events as e, lane, outbox, parked};
+use crate::store::commands::{
+    Answered, Change, Changed, CommandError, CommandView, EventFacts, Fresh, Render, StaffRequest,
+    close_command_id,
+};
+use crate::store::error_class::{ErrorClass, StoreError};
+use crate::store::rows::{AuditLine, CommandStatus, EventRow, KeptAnswer, NewEvent, OutboxRow};
+use crate::store::schema::{event_lane, event_stock, parked_record};
+
+/// Lane of commands that take effect in the database only.
+const NO_LANE: i32 = -1;
+const DAY_MS: i64 = 24 * 3600 * 1000;
+
+type Outcome = Result<Changed, CommandError>;
+
+/// The whole transaction of one request.
+pub async fn run(
+    conn: &mut Conn,
+    request: &StaffRequest,
+    change: &Change,
+    fresh: &Fresh,
+    render: &Render,
+) -> Result<Answered, CommandError> {
+    if let Some(answered) = kept(conn, request).await? {
+        return Ok(answered);
+    }
+    // An unknown COMMIT of the first run may have been one.
+    let before = if fresh.retried { outbox::command(conn, &fresh.command_id).await? } else { Vec::new() };
+    let changed = match CommandView::of(&before) {
+        Some(command) => Changed::Command(command),
+        None => {
+            let changed = make(conn, request, change, fresh).await?;
+            audit::append(conn, &audit_line(request, change, &changed)).await?;
+            changed
+        }
+    };
+    let (status, body) = render(&changed);
+    if let Some(key) = &request.key {
+        let answer = KeptAnswer {
+            actor: request.actor.clone(),
+            route: request.route.clone(),
+            request_key: key.key.clone(),
+            body_hash: key.body_hash.clone(),
+            answer_status: i16::try_from(status).unwrap_or_default(),
+            answer: body.clone(),
+            created_at: request.now,
+        };
+        audit::keep_answer(conn, &answer).await.map_err(|mut error| {
+            // The same request at the same time was faster: the next run finds its answer.
+            if error.class == ErrorClass::Data {
+                error.class = ErrorClass::Transient;
+            }
+            error
+        })?;
+    }
+    Ok(Answered { status, body, changed: Some(changed) })
+}
+
+async fn kept(conn: &mut Conn, request: &StaffRequest) -> Result<Option<Answered>, CommandError> {
+    let Some(key) = &request.key else { return Ok(None) };
+    match audit::kept_answer(conn, &request.actor, &request.route, &key.key).await? {
+        None => Ok(None),
+        Some(kept) if kept.body_hash != key.body_hash => Err(CommandError::KeyReused),
+        Some(kept) => Ok(Some(Answered {
+            status: u16::try_from(kept.answer_status).unwrap_or_default(),
+            body: kept.answer,
+            changed: None,
+        })),
+    }
+}
+
+fn audit_line(request: &StaffRequest, change: &Change, changed: &Changed) -> AuditLine {
+    let event = match changed {
+        Changed::Event(row) => row.event_id,
+        Changed::Command(command) => command.event_id,
+    };
+    AuditLine {
+        at: request.now,
+        actor: request.actor.clone(),
+        action: change.action().to_owned(),
+        event_id: Some(event),
+        request_id: request.request_id.clone(),
+        outcome: "ACCEPTED".to_owned(),
+        detail: change.detail(),
+    }
+}
+
+async fn make(conn: &mut Conn, request: &StaffRequest, change: &Change, fresh: &Fresh) -> Outcome {
+    let now = request.now;
+    let command = Command { request, kind: change.action(), id: fresh.command_id };
+    match change {
+        Change::Create(draft, definition, limits) => {
+            let event = NewEvent {
+                lifecycle: Lifecycle::Draft.code(),
+                paused: false,
+                title: definition.title.clone(),
+                content: definition.content.clone(),
+                event_type: definition.event_type as i16,
+                starts_at: definition.period.starts_at(),
+                ends_at: definition.period.ends_at(),
+                draft: Some(draft.clone()),
+                lane_count: 0,
+                limit_per_second: limits.per_second,
+                raffle_limit_per_second: limits.raffle_per_second,
+                member_limit_per_second: limits.per_member_per_second,
+                version: 1,
+                created_at: now,
+                updated_at: now,
+            };
+            let id = e::create(conn, &event).await?;
+            lane::insert_lock_and_reward(conn, id, definition.reward).await?;
+            row_now(conn, id).await
+        }
+        Change::Schedule { event, topic, lane_count, retention } => {
+            let (ordinal, row) = locked(conn, *event).await?;
+            if !e::take_draft(conn, *event, now).await? {
+                return Err(CommandError::Conflict("NOT_EDITABLE", "the event is not a draft any more"));
+            }
+            if retention.is_some_and(|kept| row.ends_at.saturating_add(DAY_MS) > now.saturating_add(kept)) {
+                let detail = "the log would not keep the event's records until a day after its end";
+                return Err(CommandError::Unprocessable("OUTLIVES_LOG", detail));
+            }
+            let (draft, mut definition) = definition_of_draft(&row)?;
+            definition.lanes = choose_lanes(conn, &draft, topic, *lane_count).await?;
+            definition.topic.clone_from(topic);
+            definition.salt = fresh.salt.to_vec();
+            let record = Kind::Scheduled(definition.to_record(command.id));
+            let bytes = shared_proto::encode(*event, record.clone());
+            let lanes = i32::try_from(definition.lanes.len()).unwrap_or(i32::MAX);
+            e::set_scheduled(conn, *event, &bytes, topic, lanes, &fresh.salt).await?;
+            command.publish(conn, ordinal, *event, &definition, record, None).await
+        }
+        Change::AddStock { event, option, add } => {
+            let (ordinal, row) = scheduled(conn, *event).await?;
+            let definition = definition_of_record(&row)?;
+            let Some(index) = definition.option_index(option) else {
+                return Err(CommandError::Unprocessable("UNKNOWN_OPTION", "the event has no such option"));
+            };
+            let granted: i64 = definition.options.iter().map(|(_, n)| *n).fold(0, i64::saturating_add);
+            let total = granted.checked_add(*add).filter(|_| *add > 0);
+            if total.and_then(|n| definition.reward.budget(n)).is_none() {
+                return Err(CommandError::invalid("/add", "must be above 0 and within the reward's bounds"));
+            }
+            let record = Kind::StockAdded(v1::StockAdded {
+                command_id: command.id.to_vec(),
+                option: u32::from(index),
+                add: *add,
+            });
+            command.publish(conn, ordinal, *event, &definition, record, None).await
+        }
+        Change::Close { event, not_before } => close(conn, command, *event, *not_before).await,
+        Change::Pause(event, paused) => {
+            let (ordinal, _) = scheduled(conn, *event).await?;
+            e::set_paused(conn, *event, *paused, now).await?;
+            command.note(conn, *event, ordinal).await
+        }
+        Change::Limits(event, limits) => {
+            locked(conn, *event).await?;
+            let (raffle, member) = (limits.raffle_per_second, limits.per_member_per_second);
+            e::set_limits(conn, *event, limits.per_second, raffle, member, now).await?;
+            row_now(conn, *event).await
+        }
+        Change::HighTraffic(event, enabled) => {
+            locked(conn, *event).await?;
+            e::set_high_traffic(conn, *event, *enabled, now).await?;
+            row_now(conn, *event).await
+        }
+        Change::Unpark { event, reject, lane } => unpark(conn, command, *event, *reject, *lane).await,
+    }
+}
+
+async fn close(conn: &mut Conn, command: Command<'_>, event: EventId, not_before: i64) -> Outcome {
+    let (ordinal, row) = locked(conn, event).await?;
+    let command = Command { id: close_command_id(event), ..command };
+    match Lifecycle::from_code(row.lifecycle) {
+        Some(Lifecycle::Scheduled) => {}
+        Some(Lifecycle::Closing | Lifecycle::Closed) => {
+            let rows = outbox::command(conn, &command.id).await?;
+            let gone = CommandError::Conflict("EVENT_CLOSED", "the event is closed");
+            return CommandView::of(&rows).map(Changed::Command).ok_or(gone);
+        }
+        _ => return Err(CommandError::Conflict("NOT_SCHEDULED", "the event is a draft")),
+    }
+    let definition = definition_of_record(&row)?;
+    e::set_lifecycle(conn, event, Lifecycle::Scheduled, Lifecycle::Closing, command.request.now).await?;
+    let record = Kind::Closed(v1::Closed { command_id: command.id.to_vec() });
+    command.publish(conn, ordinal, event, &definition, record, Some(not_before)).await
+}
+
+async fn unpark(
+    conn: &mut Conn,
+    command: Command<'_>,
+    event: EventId,
+    reject: Option<i64>,
+    lane: Option<i32>,
+) -> Outcome {
+    let (ordinal, row) = locked(conn, event).await?;
+    let Some(offset) = reject else {
+        if parked::request_unpark(conn, event).await? == 0 {
+            return Err(CommandError::Conflict("NOT_PARKED", "the event is parked nowhere"));
+        }
+        return command.note(conn, event, ordinal).await;
+    };
+    let mut lanes: Vec<i32> = parked_record::table
+        .filter(parked_record::event_id.eq(event))
+        .filter(parked_record::log_offset.eq(offset))
+        .select(parked_record::lane)
+        .load(conn)
+        .await?;
+    lanes.retain(|l| lane.is_none_or(|wanted| wanted == *l));
+    let [lane] = lanes[..] else {
+        return Err(match lanes.len() {
+            0 => CommandError::invalid("/reject", "is not the offset of a parked record of this event"),
+            _ => CommandError::invalid("/lane", "is needed: several lanes have parked that offset"),
+        });
+    };
+    let mut definition = definition_of_record(&row)?;
+    definition.lanes = vec![lane];
+    let record = Kind::Rejected(v1::Rejected { command_id: command.id.to_vec(), offset });
+    command.publish(conn, ordinal, event, &definition, record, None).await
+}
+
+#[derive(Clone, Copy)]
+struct Command<'a> {
+    request: &'a StaffRequest,
+    kind: &'static str,
+    id: [u8; 16],
+}
+
+impl Command<'_> {
+    /// One row a lane, for the relay.
+    async fn publish(
+        self,
+        conn: &mut Conn,
+        ordinal: i64,
+        event: EventId,
+        definition: &EventDefinition,
+        record: Kind,
+        not_before: Option<i64>,
+    ) -> Outcome {
+        let bytes = shared_proto::encode(event, record);
+        let rows = definition
+            .lanes
+            .iter()
+            .map(|lane| OutboxRow {
+                topic: definition.topic.clone(),
+                record: bytes.clone(),
+                not_before,
+                ..self.row(event, ordinal, *lane)
+            })
+            .collect();
+        self.insert(conn, rows).await
+    }
+
+    /// A command that is in effect with this transaction.
+    async fn note(self, conn: &mut Conn, event: EventId, ordinal: i64) -> Outcome {
+        let now = Some(self.request.now);
+        let row = OutboxRow {
+            published_at: now,
+            settled_at: now,
+            status: CommandStatus::Applied.code(),
+            ..self.row(event, ordinal, NO_LANE)
+        };
+        self.insert(conn, vec![row]).await
+    }
+
+    fn row(self, event_id: EventId, ordinal: i64, lane: i32) -> OutboxRow {
+        OutboxRow {
+            event_id,
+            ordinal,
+            lane,
+            command_id: self.id.to_vec(),
+            kind: self.kind.to_owned(),
+            topic: String::new(),
+            record: Vec::new(),
+            not_before: None,
+            published_at: None,
+            settled_at: None,
+            status: CommandStatus::Pending.code(),
+            reason: None,
+            actor: self.request.actor.clone(),
+            request_id: self.request.request_id.clone(),
+            created_at: self.request.now,
+        }
+    }
+
+    async fn insert(self, conn: &mut Conn, rows: Vec<OutboxRow>) -> Outcome {
+        let view = CommandView::of(&rows).ok_or_else(|| StoreError::fatal("a command without lanes"))?;
+        outbox::insert(conn, rows).await?;
+        Ok(Changed::Command(view))
+    }
+}
+
+async fn row_now(conn: &mut Conn, event: EventId) -> Outcome {
+    let row = e::get(conn, event).await?.ok_or(CommandError::EventNotFound)?;
+    Ok(Changed::Event(Box::new(row)))
+}
+
+/// The event under its lock row, and the place of the command among its commands.
+async fn locked(conn: &mut Conn, event: EventId) -> Result<(i64, EventRow), CommandError> {
+    let ordinal = e::lock(conn, event).await?.ok_or(CommandError::EventNotFound)?;
+    let row = e::get(conn, event).await?.ok_or(CommandError::EventNotFound)?;
+    match row.deleted_at {
+        None => Ok((ordinal, row)),
+        Some(_) => Err(CommandError::Conflict("EVENT_DELETED", "the event is deleted")),
+    }
+}
+
+async fn scheduled(conn: &mut Conn, event: EventId) -> Result<(i64, EventRow), CommandError> {
+    let (ordinal, row) = locked(conn, event).await?;
+    match Lifecycle::from_code(row.lifecycle) {
+        Some(Lifecycle::Scheduled) => Ok((ordinal, row)),
+        Some(Lifecycle::Draft) => Err(CommandError::Conflict("NOT_SCHEDULED", "the event is a draft")),
+        _ => Err(CommandError::Conflict("EVENT_CLOSED", "the event is closing or closed")),
+    }
+}
+
+fn definition_of_draft(row: &EventRow) -> Result<(EventDraft, EventDefinition), CommandError> {
+    let text = row.draft.as_deref().unwrap_or_default();
+    let draft: EventDraft = serde_json::from_str(text)
+        .map_err(|error| StoreError::fatal(format!("event {}: bad draft: {error}", row.event_id)))?;
+    let definition = check_draft(&draft).map_err(CommandError::Invalid)?;
+    Ok((draft, definition))
+}
+
+fn definition_of_record(row: &EventRow) -> Result<EventDefinition, CommandError> {
+    let bad = |why: String| StoreError::fatal(format!("event {}: bad Scheduled record: {why}", row.event_id));
+    let bytes = row.scheduled.as_deref().unwrap_or_default();
+    match shared_proto::decode(bytes).map_err(|error| bad(error.to_string()))? {
+        (_, Kind::Scheduled(record)) => {
+            Ok(EventDefinition::from_record(&record).map_err(|error| bad(error.to_string()))?)
+        }
+        _ => Err(bad("another kind".to_owned()).into()),
+    }
+}
+
+/// One lane where order matters, all of them elsewhere (DESIGN section 4).
+async fn choose_lanes(
+    conn: &mut Conn,
+    draft: &EventDraft,
+    topic: &str,
+    count: i32,
+) -> Result<Vec<i32>, CommandError> {
+    let one_lane = draft.event_type == EventType::FirstCome || !draft.stock.is_empty();
+    match draft.lane {
+        Some(lane) if !(0..count).contains(&lane) => {
+            return Err(CommandError::invalid("/lane", format_args!("must be below {count}")));
+        }
+        Some(lane) if one_lane => return Ok(vec![lane]),
+        None if one_lane => {}
+        _ => return Ok((0..count).collect()),
+    }
+    let used = e::lanes_in_use(conn, topic).await?;
+    let load = |lane: i32| used.iter().find(|(l, _)| *l == lane).map_or(0, |(_, n)| *n);
+    Ok((0..count).min_by_key(|lane| load(*lane)).into_iter().collect())
+}
+
+/// What the lanes say about these events, in the same order.
+pub async fn facts(conn: &mut Conn, ids: &[EventId]) -> Result<Vec<EventFacts>, StoreError> {
+    let lanes: Vec<(EventId, bool, Option<i64>)> = event_lane::table
+        .filter(event_lane::event_id.eq_any(ids.iter().copied()))
+        .select((event_lane::event_id, event_lane::is_scheduled, event_lane::exhausted_offset))
+        .load(conn)
+        .await?;
+    let stock: Vec<(EventId, String, i64, i64)> = event_stock::table
+        .filter(event_stock::event_id.eq_any(ids.iter().copied()))
+        .order((event_stock::event_id, event_stock::option_index))
+        .select((
+            event_stock::event_id,
+            event_stock::option_name,
+            event_stock::granted,
+            event_stock::stock_count,
+        ))
+        .load(conn)
+        .await?;
+    Ok(ids
+        .iter()
+        .map(|id| EventFacts {
+            scheduled_lanes: lanes.iter().filter(|l| l.0 == *id && l.1).count(),
+            exhausted: lanes.iter().any(|l| l.0 == *id && l.2.is_some()),
+            options: stock
+                .iter()
+                .filter(|s| s.0 == *id)
+                .map(|(_, name, granted, left)| (name.clone(), *granted, *left))
+                .collect(),
+        })
+        .collect())
+}
+
+/// Settles the outbox. Where a record was given up, its event is then unparked: not before, or the lane's worker would
+/// meet the same record again.
+pub async fn settle(conn: &mut Conn, now: i64) -> Result<usize, StoreError> {
+    use crate::store::schema::outbox as o;
+    let waiting: Vec<(EventId, i64)> = o::table
+        .filter(o::settled_at.is_null())
+        .filter(o::kind.eq("REJECTED"))
+        .select((o::event_id, o::ordinal))
+        .load(conn)
+        .await?;
+    let settled = outbox::settle(conn, now).await?;
+    for (event, ordinal) in waiting {
+        let done: i64 = o::table
+            .filter(o::event_id.eq(event))
+            .filter(o::ordinal.eq(ordinal))
+            .filter(o::settled_at.is_not_null())
+            .count()
+            .get_result(conn)
+            .await?;
+        if done > 0 {
+            parked::request_unpark(conn, event).await?;
+        }
+    }
+    Ok(settled)
+}
