@@ -78,5 +78,6 @@ stack-status: ## what of the native stack answers
 up: ## the whole system in containers (needs Docker and AUTH_*)
 	$(COMPOSE) up --build --detach --wait
 
+# By name: with the file, even this would ask for AUTH_*.
 down: ## stop the containers, keep their data
-	$(COMPOSE) down
+	docker compose --project-name event-system down

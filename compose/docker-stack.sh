@@ -10,7 +10,7 @@ STACK_KAFKA_PORT_1=$STACK_KAFKA_PORT STACK_KAFKA_PORT_2=$((STACK_KAFKA_PORT + 1)
 export STACK_MYSQL_PORT STACK_REDIS_PORT STACK_KAFKA_PORT_1 STACK_KAFKA_PORT_2 STACK_KAFKA_PORT_3 DB_PASSWORD
 SERVERS=(mysql redis kafka-1 kafka-2 kafka-3)
 
-die() { printf 'docker-stack: %s\n' "$*" >&2; exit 1; }
+die() { printf 'docker-stack: %s\n' "$*" >&2; exit 2; }
 dc() { docker compose -f "$HERE/stores.yaml" "$@"; }
 wait_healthy() { dc up -d --no-recreate --wait --wait-timeout "${STACK_WAIT:-180}" "$@"; }
 

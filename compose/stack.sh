@@ -19,7 +19,7 @@ SCRIPT="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)/$(basename "${BASH_SOUR
 REPO="$(dirname "$(dirname "$SCRIPT")")"
 CMD="${1:-help}"
 
-die() { printf 'stack: %s\n' "$*" >&2; exit 1; }
+die() { printf 'stack: %s\n' "$*" >&2; exit 2; } # 1 and 3 are answers of `status`
 say() { printf 'stack: %s\n' "$*"; }
 have() { command -v "$1" >/dev/null 2>&1; }
 

@@ -1,9 +1,10 @@
 //! The worker for FCFS and general entries: wiring over `shared-runtime`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared_proto::Topic;
+use shared_proto::{Lane, Topic};
 use shared_runtime::clock::{SystemClock, SystemRandom};
 use shared_runtime::config::StartError;
 use shared_runtime::embedded::BacklogGuard;
@@ -28,6 +29,8 @@ pub struct ApplyParts {
     pub backlog: Option<Arc<BacklogGuard>>,
     /// Consumer group, under the topic prefix.
     pub group: String,
+    /// A replay reads each lane up to here.
+    pub stop_at: Option<Arc<HashMap<Lane, i64>>>,
 }
 
 /// Name of the consumer group that all instances share.
@@ -54,6 +57,7 @@ async fn join(parts: ApplyParts) -> Result<Worker<KafkaLaneLog, Store, KafkaProd
             adopt_unknown_log: parts.embedded,
             drain_backlog: parts.embedded,
             backlog: parts.backlog,
+            stop_at: parts.stop_at,
         },
     ))
 }

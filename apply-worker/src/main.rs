@@ -78,6 +78,7 @@ async fn start(cli: Cli) -> Result<ExitCode, StartError> {
         embedded: false,
         backlog: None,
         group: GROUP.to_owned(),
+        stop_at: None,
     };
     let (shutdown, budget) = (life.shutdown_token(), life.drain_budget());
     life.component("worker").ready();

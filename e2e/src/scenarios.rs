@@ -34,6 +34,7 @@ impl InProcess {
             embedded: column.embedded,
             backlog: None,
             group: group.to_owned(),
+            stop_at: None,
         };
         let token = stop.clone();
         let task =

@@ -17,7 +17,7 @@ use diesel_async::AsyncConnection;
 use shared_domain::{EntryId, EventId, MemberId};
 use shared_proto::Lane;
 
-pub use migrate::migrate;
+pub use migrate::{MigrateError, migrate};
 pub use mysql::snapshot::STOCK_ADDED;
 pub use pool::DatabaseArgs;
 use pool::Pool;

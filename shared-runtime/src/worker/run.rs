@@ -1,6 +1,6 @@
 //! The loop: one task owns all lanes; batches run beside it (DESIGN section 5, "Assignment" and "Poison").
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -46,6 +46,8 @@ pub struct WorkerParts<S, P> {
     pub drain_backlog: bool,
     /// Told of progress, so that the embedded log is not outrun.
     pub backlog: Option<Arc<BacklogGuard>>,
+    /// A replay reads each lane up to here, and lanes that are not named not at all.
+    pub stop_at: Option<Arc<HashMap<Lane, i64>>>,
 }
 
 enum Done {
@@ -70,6 +72,7 @@ pub struct Worker<L, S, P> {
     adopt: bool,
     drain_backlog: bool,
     backlog: Option<Arc<BacklogGuard>>,
+    stop_at: Option<Arc<HashMap<Lane, i64>>>,
     readers: BTreeMap<Lane, ReaderPosition>,
     lanes: BTreeMap<Lane, LaneState>,
     jobs: JoinSet<Done>,
@@ -95,6 +98,7 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
             adopt: parts.adopt_unknown_log,
             drain_backlog: parts.drain_backlog,
             backlog: parts.backlog,
+            stop_at: parts.stop_at,
             readers: BTreeMap::new(),
             lanes: BTreeMap::new(),
             jobs: JoinSet::new(),
@@ -161,6 +165,12 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
                 }
             }
             LogEvent::Record(record) => {
+                let behind = |stops: &Arc<HashMap<Lane, i64>>| {
+                    stops.get(&record.lane).is_none_or(|stop| record.offset >= *stop)
+                };
+                if self.stop_at.as_ref().is_some_and(behind) {
+                    return;
+                }
                 let Some(state) = self.lanes.get_mut(&record.lane) else { return };
                 if state.halted.is_some() {
                     return;

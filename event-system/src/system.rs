@@ -1,0 +1,228 @@
+//! Every role in one process: on the embedded stack, or on the real one when the three URLs are set.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use admin_api::{Admin, AdminArgs, AdminParts};
+use api_gateway::{Gateway, GatewayArgs, GatewayParts};
+use apply_worker::{ApplyParts, GROUP};
+use clap::Args;
+use shared_proto::Topic;
+use shared_runtime::auth::{Audiences, AuthArgs, DevKey};
+use shared_runtime::clock::{SharedRandom, SystemClock, SystemRandom};
+use shared_runtime::config::{ConfigError, StartError};
+use shared_runtime::embedded::{BacklogGuard, FakeRedis, MockLog};
+use shared_runtime::http::{HttpLimits, serve};
+use shared_runtime::lifecycle::Lifecycle;
+use shared_runtime::log::{KafkaArgs, KafkaProducer, check_topics};
+use shared_runtime::redis::{RedisArgs, RedisClient};
+use shared_runtime::store::{DatabaseArgs, Store, migrate};
+use shared_runtime::worker::Batching;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// Lanes of each embedded topic.
+const EMBEDDED_LANES: i32 = 4;
+
+/// Settings of all roles.
+#[derive(Debug, Clone, Args)]
+pub struct SystemArgs {
+    /// Embedded database and development keys
+    #[arg(long, env, default_value = "./data")]
+    pub data_dir: PathBuf,
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    #[command(flatten)]
+    pub redis: RedisArgs,
+    #[command(flatten)]
+    pub kafka: KafkaArgs,
+    #[command(flatten)]
+    pub auth: AuthArgs,
+    #[command(flatten)]
+    pub batching: Batching,
+}
+
+/// A running system.
+pub struct System {
+    /// Address of the public listener.
+    pub public: SocketAddr,
+    /// Address of the admin listener.
+    pub admin: SocketAddr,
+    /// The development key, where it is used.
+    pub dev_key: Option<PathBuf>,
+    /// Whether the stores are embedded.
+    pub embedded: bool,
+    /// Kafka as this process uses it.
+    pub kafka: KafkaArgs,
+    /// The database.
+    pub store: Store,
+    /// The log.
+    pub producer: Arc<KafkaProducer>,
+    /// Embedded: bounds the log.
+    pub backlog: Option<Arc<BacklogGuard>>,
+    _embedded: Option<(FakeRedis, MockLog)>,
+}
+
+impl System {
+    /// Starts every role under `life`.
+    pub async fn start(mut args: SystemArgs, life: &Lifecycle) -> Result<Self, StartError> {
+        args.gateway.check()?;
+        let embedded = is_embedded(&args)?;
+        args.admin.check(embedded || args.kafka.allow_unsafe_log)?;
+        let (mut guard, mut servers) = (None, None);
+        let (lanes, retention) = if embedded {
+            let (redis, log) = start_embedded(&mut args).await?;
+            servers = Some((redis, log));
+            guard = Some(Arc::new(BacklogGuard::new()));
+            (EMBEDDED_LANES, None)
+        } else {
+            let name = args.kafka.topics().name(Topic::Apply);
+            let states = check_topics(&args.kafka).await?;
+            let lanes = states.iter().find(|s| s.name == name).map_or(0, |s| s.partitions);
+            (lanes, Some(args.kafka.min_log_retention))
+        };
+        let listeners = [args.gateway.public_addr, args.admin.admin_addr];
+        let verifier = args.auth.build(Audiences::Both, &listeners).await?;
+        let url = args.database.database_url.clone().unwrap_or_default();
+        let store = Store::open(&args.database, &url)?;
+        store.ping().await.map_err(|e| unreachable("DATABASE_URL", e))?;
+        let random: SharedRandom = Arc::new(SystemRandom);
+        let redis = RedisClient::new(&args.redis, random.clone())?;
+        let producer = Arc::new(KafkaProducer::connect(&args.kafka).await?);
+
+        let gateway = Gateway::new(GatewayParts {
+            producer: producer.clone(),
+            store: store.clone(),
+            redis: redis.clone(),
+            verifier: verifier.clone(),
+            clock: Arc::new(SystemClock),
+            random: random.clone(),
+            backlog: guard.clone(),
+            topics: args.kafka.topics(),
+            args: args.gateway.clone(),
+        });
+        let admin = Admin::new(AdminParts {
+            store: store.clone(),
+            redis: Some(redis),
+            verifier,
+            clock: Arc::new(SystemClock),
+            random,
+            topics: args.kafka.topics(),
+            apply_lanes: lanes,
+            log_retention: retention,
+            close_grace: args.admin.close_grace,
+        });
+        let public = bind("PUBLIC_ADDR", args.gateway.public_addr).await?;
+        let staff = bind("ADMIN_ADDR", args.admin.admin_addr).await?;
+        let (public_addr, staff_addr) = (local(&public)?, local(&staff)?);
+        let (router, staff_router) = (gateway.router()?, admin.router(HttpLimits::default())?);
+        gateway.spawn_background(life);
+        admin.spawn_relay(life, producer.clone());
+
+        let (stop, budget) = (life.shutdown_token(), life.drain_budget());
+        life.spawn("admin-listener", async move {
+            serve(staff, staff_router, stop, budget).await;
+            Ok(())
+        });
+        // The worker stops behind the gateway, so that what was acknowledged last is still decided.
+        let worker_stop = CancellationToken::new();
+        let (stop, then) = (life.shutdown_token(), worker_stop.clone());
+        life.spawn_with_budget("public-listener", budget + Duration::from_secs(1), async move {
+            let drained = serve(public, router, stop, budget).await;
+            tracing::info!(cut = drained.cut, "the public listener has drained");
+            then.cancel();
+            Ok(())
+        });
+        let parts = ApplyParts {
+            kafka: args.kafka.clone(),
+            store: store.clone(),
+            producer: producer.clone(),
+            batching: args.batching,
+            embedded,
+            backlog: guard.clone(),
+            group: GROUP.to_owned(),
+            stop_at: None,
+        };
+        life.spawn_with_budget("worker", budget * 2, async move {
+            apply_worker::run(parts, worker_stop, budget).await
+        });
+        Ok(Self {
+            public: public_addr,
+            admin: staff_addr,
+            dev_key: args.auth.auth_dev_key_file,
+            embedded,
+            kafka: args.kafka,
+            store,
+            producer,
+            backlog: guard,
+            _embedded: servers,
+        })
+    }
+}
+
+/// All three URLs or none.
+fn is_embedded(args: &SystemArgs) -> Result<bool, ConfigError> {
+    let set = [
+        ("DATABASE_URL", args.database.database_url.is_some()),
+        ("REDIS_URL", args.redis.redis_url.is_some()),
+        ("KAFKA_BROKERS", args.kafka.kafka_brokers.is_some()),
+    ];
+    match set.iter().find(|(_, set)| !set) {
+        None => Ok(false),
+        Some(_) if set.iter().all(|(_, set)| !set) => Ok(true),
+        Some((missing, _)) => Err(ConfigError::new(
+            *missing,
+            "is not set; set all of DATABASE_URL, REDIS_URL and KAFKA_BROKERS, or none for the embedded stack",
+        )),
+    }
+}
+
+/// Starts FakeRedis and the mock log, makes database and development key, and points the settings at them.
+async fn start_embedded(args: &mut SystemArgs) -> Result<(FakeRedis, MockLog), StartError> {
+    let bad = |e: &dyn std::fmt::Display| ConfigError::new("DATA_DIR", e.to_string());
+    std::fs::create_dir_all(&args.data_dir).map_err(|e| bad(&e))?;
+    let redis = FakeRedis::start().map_err(|e| unreachable("REDIS_URL", e))?;
+    let topics: Vec<(String, i32)> = Topic::ALL
+        .into_iter()
+        .flat_map(|t| {
+            let names = args.kafka.topics();
+            [names.name(t), names.dead_letter_name(t)]
+        })
+        .map(|name| (name, EMBEDDED_LANES))
+        .collect();
+    let log = MockLog::start(&topics).map_err(|e| unreachable("KAFKA_BROKERS", e))?;
+    let url = format!("sqlite://{}", args.data_dir.join("events.db").display());
+    migrate(&url, false).await.map_err(|e| bad(&e))?;
+    args.database.database_url = Some(url);
+    args.redis.redis_url = Some(redis.url());
+    args.kafka.kafka_brokers = Some(log.bootstrap_servers().to_owned());
+    args.kafka.kafka_session_timeout = Duration::from_secs(6);
+    if args.auth.auth_jwks.is_none() && args.auth.auth_dev_key_file.is_none() {
+        args.auth.auth_dev_key_file = Some(dev_key_path(&args.data_dir));
+        DevKey::read_or_create(&dev_key_path(&args.data_dir)).map_err(|e| bad(&e))?;
+    }
+    Ok((redis, log))
+}
+
+/// Where the embedded development key lies.
+pub fn dev_key_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("dev.key")
+}
+
+async fn bind(setting: &str, addr: SocketAddr) -> Result<TcpListener, ConfigError> {
+    TcpListener::bind(addr).await.map_err(|e| ConfigError::new(setting, format!("{addr}: {e}")))
+}
+
+fn local(listener: &TcpListener) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|e| unreachable("PUBLIC_ADDR", e))
+}
+
+fn unreachable(setting: &str, problem: impl ToString) -> StartError {
+    StartError::Unreachable { setting: setting.to_owned(), problem: problem.to_string() }
+}

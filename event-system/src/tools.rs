@@ -1,0 +1,149 @@
+//! Small tools: migrations, topics, tokens, keys.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use shared_runtime::auth::{DevKey, write_secret_file};
+use shared_runtime::clock::{Random, SystemRandom};
+use shared_runtime::config::{ConfigError, StartError};
+use shared_runtime::log::{KafkaArgs, create_topics, inspect_topics};
+use shared_runtime::store::{self, MigrateError};
+
+use crate::Failure;
+use crate::system::dev_key_path;
+
+#[derive(Debug, Args)]
+pub struct MigrateArgs {
+    /// `mysql://` or `sqlite://`
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    database_url: String,
+    /// Only print what is pending
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub async fn migrate(args: MigrateArgs) -> Result<ExitCode, Failure> {
+    let names = store::migrate(&args.database_url, args.dry_run).await.map_err(|error| match error {
+        MigrateError::Config(error) => StartError::Config(error),
+        MigrateError::Unreachable(problem) => {
+            StartError::Unreachable { setting: "DATABASE_URL".to_owned(), problem }
+        }
+        MigrateError::Failed(problem) => ConfigError::new("DATABASE_URL", problem).into(),
+    })?;
+    let verb = if args.dry_run { "pending" } else { "applied" };
+    names.iter().for_each(|name| println!("{verb} {name}"));
+    println!("{} {verb}", names.len());
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TopicsCommand {
+    /// Make the topics that are missing
+    Create {
+        #[command(flatten)]
+        kafka: KafkaArgs,
+        /// Partitions of each new topic
+        #[arg(long, env = "TOPIC_PARTITIONS", default_value_t = 12, value_parser = clap::value_parser!(i32).range(1..=10_000))]
+        partitions: i32,
+    },
+    /// Say which topics could lose acknowledged records; exit 1 when one could
+    Check {
+        #[command(flatten)]
+        kafka: KafkaArgs,
+    },
+}
+
+pub async fn topics(command: TopicsCommand) -> Result<ExitCode, Failure> {
+    match command {
+        TopicsCommand::Create { kafka, partitions } => match create_topics(&kafka, partitions).await {
+            Ok(made) => {
+                made.iter().for_each(|name| println!("created {name}"));
+                println!("{} created", made.len());
+                Ok(ExitCode::SUCCESS)
+            }
+            Err(StartError::Config(error)) if error.setting == "ALLOW_UNSAFE_LOG" => {
+                Err(Failure::Check(error.to_string()))
+            }
+            Err(error) => Err(error.into()),
+        },
+        TopicsCommand::Check { kafka } => {
+            let states = inspect_topics(&kafka).await?;
+            for state in &states {
+                let verdict =
+                    if state.problems.is_empty() { "ok".to_owned() } else { state.problems.join("; ") };
+                println!("{} ({} partitions): {verdict}", state.name, state.partitions);
+            }
+            if states.iter().all(|s| s.problems.is_empty() || (kafka.allow_unsafe_log && s.partitions > 0)) {
+                Ok(ExitCode::SUCCESS)
+            } else {
+                Err(Failure::Check("a topic could lose acknowledged records".to_owned()))
+            }
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+#[group(id = "who", required = true, multiple = false, args = ["member", "staff"])]
+pub struct TokenArgs {
+    /// Member id
+    #[arg(long)]
+    member: Option<i64>,
+    /// Staff name
+    #[arg(long)]
+    staff: Option<String>,
+    /// Scopes of staff, separated by spaces
+    #[arg(long, default_value = "", requires = "staff")]
+    scope: String,
+    /// How long it is valid
+    #[arg(long, default_value = "1h", value_parser = humantime::parse_duration)]
+    ttl: Duration,
+    /// Folder of the embedded development key
+    #[arg(long, env, default_value = "./data")]
+    data_dir: PathBuf,
+    /// The key itself; default: `dev.key` in the data folder
+    #[arg(long, env)]
+    auth_dev_key_file: Option<PathBuf>,
+}
+
+pub fn token(args: &TokenArgs) -> Result<ExitCode, Failure> {
+    let path = args.auth_dev_key_file.clone().unwrap_or_else(|| dev_key_path(&args.data_dir));
+    let bad = |e| ConfigError::new("AUTH_DEV_KEY_FILE", e);
+    let key = DevKey::read(&path).map_err(bad)?;
+    let token = match (args.member, &args.staff) {
+        (Some(member), _) => key.issue_member(member, args.ttl),
+        (None, staff) => key.issue_staff(staff.as_deref().unwrap_or_default(), &args.scope, args.ttl),
+    };
+    println!("{}", token.map_err(bad)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Make dev.key, key-encryption.key and decision.key; never over an existing file
+    Init {
+        /// Folder
+        #[arg(long, default_value = "./data")]
+        dir: PathBuf,
+    },
+}
+
+pub fn keys(command: KeysCommand) -> Result<ExitCode, Failure> {
+    let KeysCommand::Init { dir } = command;
+    let bad = |e: &dyn std::fmt::Display| ConfigError::new("--dir", e.to_string());
+    std::fs::create_dir_all(&dir).map_err(|e| bad(&e))?;
+    for name in ["dev.key", "key-encryption.key", "decision.key"] {
+        let path = dir.join(name);
+        if path.exists() {
+            println!("kept {}", path.display());
+            continue;
+        }
+        let mut key = [0; 32];
+        key[..16].copy_from_slice(&SystemRandom.id());
+        key[16..].copy_from_slice(&SystemRandom.id());
+        write_secret_file(&path, &key).map_err(|e| bad(&e))?;
+        println!("made {}", path.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
