@@ -12,7 +12,7 @@ struct Control {
     cut: AtomicBool,
     cuts: AtomicU64,
     hold: AtomicBool,
-    held: AtomicBool,
+    held: AtomicU64,
     release: CancellationToken,
 }
 
@@ -57,13 +57,13 @@ impl Proxy {
         self.control.cuts.load(Ordering::SeqCst)
     }
 
-    /// What follows the next BEGIN is held until `release`.
+    /// What follows any BEGIN from now on is held until `release`: no lock is taken any more.
     pub fn hold_behind_begin(&self) {
         self.control.hold.store(true, Ordering::SeqCst);
     }
 
-    /// Whether a transaction is being held.
-    pub fn is_holding(&self) -> bool {
+    /// How many transactions are being held.
+    pub fn held(&self) -> u64 {
         self.control.held.load(Ordering::SeqCst)
     }
 
@@ -106,7 +106,7 @@ async fn questions(
         packet.resize(4 + length, 0);
         from.read_exact(&mut packet[4..]).await?;
         if hold {
-            control.held.store(true, Ordering::SeqCst);
+            control.held.fetch_add(1, Ordering::SeqCst);
             control.release.cancelled().await;
             hold = false;
         }
@@ -115,7 +115,7 @@ async fn questions(
             swallow.store(true, Ordering::SeqCst);
         }
         if query.is_some_and(|q| q.starts_with(b"BEGIN")) {
-            hold = control.hold.swap(false, Ordering::SeqCst);
+            hold = control.hold.load(Ordering::SeqCst);
         }
         to.write_all(&packet).await?;
     }

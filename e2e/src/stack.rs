@@ -1,6 +1,15 @@
 //! Faults of the servers themselves, by the stack's own script, and backups of a database.
 
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::{Offset, TopicPartitionList};
+use shared_runtime::log::create_topics;
+
+use crate::column::{Column, LANES};
+use crate::sql::execute;
 
 /// Runs `stack.sh COMMAND NAME`.
 pub async fn stack(command: &'static str, name: &'static str) {
@@ -42,4 +51,45 @@ pub async fn load_backup(url: &str, dump: Vec<u8>) {
         child.wait().expect("wait")
     };
     assert!(tokio::task::spawn_blocking(run).await.expect("no panic").success());
+}
+
+/// Puts the tables of a restored database in the place of the damaged ones, in one statement.
+pub async fn swap_in(url: &str, restored_url: &str) {
+    const TABLES: [&str; 6] = [
+        "command_applied",
+        "event_entry",
+        "event_lane",
+        "event_stock",
+        "parked_record",
+        "partition_progress",
+    ];
+    let name = |url: &str| url.rsplit_once('/').expect("a database in the URL").1.to_owned();
+    let (live, restored) = (name(url), name(restored_url));
+    execute(url, &format!("CREATE DATABASE `{live}_old`")).await;
+    let moves = TABLES.map(|t| format!("`{live}`.{t} TO `{live}_old`.{t}, `{restored}`.{t} TO `{live}`.{t}"));
+    execute(url, &format!("RENAME TABLE {}", moves.join(", "))).await;
+}
+
+fn admin(column: &Column) -> AdminClient<DefaultClientContext> {
+    column.kafka.client().expect("settings").create().expect("admin client")
+}
+
+/// Deletes a lane's records before an offset.
+pub async fn delete_records(column: &Column, lane: i32, before: i64) {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&column.topic(), lane, Offset::Offset(before)).expect("offset");
+    let done = admin(column).delete_records(&list, &AdminOptions::new()).await.expect("delete records");
+    done.elements().iter().for_each(|e| e.error().expect("records deleted"));
+}
+
+/// Deletes the apply topic and makes it again, empty.
+pub async fn recreate_topic(column: &Column) {
+    let topic = column.topic();
+    let results = admin(column).delete_topics(&[&topic], &AdminOptions::new()).await.expect("delete");
+    results.into_iter().for_each(|r| drop(r.expect("topic deleted")));
+    let until = Instant::now() + Duration::from_secs(30);
+    while !create_topics(&column.kafka, LANES).await.is_ok_and(|new| new.contains(&topic)) {
+        assert!(Instant::now() < until, "the topic cannot be made again");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }

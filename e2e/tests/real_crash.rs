@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 
 use e2e::column::{Column, LANES};
 use e2e::load::{Acked, Load, event_of, schedule};
-use e2e::log::read_entries;
+use e2e::log::{append_bytes, append_entries, entry, read_entries};
 use e2e::process::Process;
 use e2e::promises::{entries, first_come_first_served, same_digests, wait_for_entries};
 use e2e::proxy::Proxy;
 use e2e::scenarios::InProcess;
 use e2e::sql::number;
-use e2e::stack::stack;
+use e2e::stack::{backup, delete_records, load_backup, recreate_topic, stack, swap_in};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use shared_proto::{DecodeError, decode, encode};
 
 const BUDGET: Duration = Duration::from_secs(60);
 const RATE: u64 = 800;
@@ -143,7 +144,7 @@ async fn a_zombies_transaction_is_fenced() {
         wait_for_progress(&column, 20).await;
         strike(&mut random).await;
         proxy.hold_behind_begin();
-        wait_until("no transaction was held", || proxy.is_holding()).await;
+        wait_until("not every lane's transaction was held", || proxy.held() == LANES as u64).await;
         zombie.signal("STOP");
         let _heir = Process::apply_worker(&column, &column.database_url, "heir");
         wait_for_progress(&column, 200).await;
@@ -251,6 +252,110 @@ async fn the_broker_may_restart_under_load() {
         let back = Instant::now();
         wait_for_progress(&column, 20).await;
         println!("  went on {:.1} s after the broker answered", back.elapsed().as_secs_f64());
+        assert!(worker.is_running());
+        check(&column, stock, &load.stop().await).await;
+    })
+    .await;
+}
+
+fn halted(lane: i32, alarm: &str) -> [String; 2] {
+    [format!("partition=\"{lane}\""), format!("reason=\"{alarm}\"")]
+}
+
+async fn wait_for_halt(worker: &Process, lane: i32, alarm: &str) {
+    let labels = halted(lane, alarm);
+    worker.wait_for_metric("event_lane_halted", &[&labels[0], &labels[1]], 1.0, BUDGET).await;
+    let named = format!("{alarm}: ");
+    assert!(worker.log().contains(&named), "the log names the alarm {alarm}");
+}
+
+/// A worker that decides `count` entries of each lane, and ends.
+async fn decide_and_stop(column: &Column, count: i64) {
+    for lane in 0..LANES {
+        append_entries(column, lane, event_of(lane), (0..count).collect()).await;
+    }
+    let mut worker = Process::apply_worker(column, &column.database_url, "before");
+    for lane in 0..LANES {
+        wait_for_entries(&column.store, event_of(lane), lane, count, BUDGET).await;
+    }
+    worker.signal("TERM");
+    assert_eq!(worker.ended(BUDGET).await, Some(0), "{}", worker.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_made_again_halts_its_lanes() {
+    rounds("recreated", async |seed| {
+        let (column, _, _) = set_up("recreated", seed).await;
+        decide_and_stop(&column, 50).await;
+        recreate_topic(&column).await;
+        // Lane 1 has more records than the cursor knows, lane 2 fewer.
+        append_entries(&column, 1, event_of(1), (1_000..1_200).collect()).await;
+        append_entries(&column, 2, event_of(2), (1_000..1_010).collect()).await;
+        let worker = Process::apply_worker(&column, &column.database_url, "recreated");
+        wait_for_halt(&worker, 1, "mismatch").await;
+        wait_for_halt(&worker, 2, "beyond_end").await;
+        assert_eq!(decided(&column).await, Some(vec![50; 4]), "nothing was applied");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn retention_that_passed_the_cursor_is_a_gap() {
+    rounds("gap", async |seed| {
+        let (column, _, _) = set_up("gap", seed).await;
+        decide_and_stop(&column, 50).await;
+        for lane in 0..LANES {
+            append_entries(&column, lane, event_of(lane), (100..150).collect()).await;
+        }
+        // 51 records were applied in each lane. Lane 1 loses some that were not; lane 2 only what was applied.
+        delete_records(&column, 1, 70).await;
+        delete_records(&column, 2, 51).await;
+        let worker = Process::apply_worker(&column, &column.database_url, "gap");
+        wait_for_halt(&worker, 1, "gap").await;
+        for lane in [0, 2, 3] {
+            wait_for_entries(&column.store, event_of(lane), lane, 100, BUDGET).await;
+        }
+        assert_eq!(decided(&column).await, Some(vec![100, 50, 100, 100]));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_schema_halts_its_lane_and_is_named() {
+    rounds("schema", async |seed| {
+        let (column, _, _) = set_up("schema", seed).await;
+        let mut newer = encode(event_of(1), entry(500));
+        newer[1] = 9;
+        assert_eq!(decode(&newer), Err(DecodeError::NewerSchema(9)));
+        append_entries(&column, 1, event_of(1), (0..30).collect()).await;
+        append_bytes(&column, 1, &newer).await;
+        append_entries(&column, 1, event_of(1), (30..60).collect()).await;
+        append_entries(&column, 2, event_of(2), (0..60).collect()).await;
+        let worker = Process::apply_worker(&column, &column.database_url, "schema");
+        wait_for_halt(&worker, 1, "newer_schema").await;
+        assert!(worker.log().contains("schema version 9"));
+        wait_for_entries(&column.store, event_of(2), 2, 60, BUDGET).await;
+        wait_for_entries(&column.store, event_of(1), 1, 30, BUDGET).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_restored_from_a_backup_catches_up_by_itself() {
+    rounds("backup", async |seed| {
+        let (column, mut random, stock) = set_up("backup", seed).await;
+        let load = Load::start(&column, seed, 0, RATE);
+        let mut worker = Process::apply_worker(&column, &column.database_url, "backup");
+        wait_for_progress(&column, 20).await;
+        strike(&mut random).await;
+        let dump = backup(&column.database_url).await;
+        wait_for_progress(&column, 200).await;
+        let restored = format!("{}_r", column.database_url);
+        let (_, name) = restored.rsplit_once('/').expect("a database in the URL");
+        e2e::sql::execute(&column.database_url, &format!("CREATE DATABASE `{name}`")).await;
+        load_backup(&restored, dump).await;
+        swap_in(&column.database_url, &restored).await;
+        wait_for_progress(&column, 200).await;
         assert!(worker.is_running());
         check(&column, stock, &load.stop().await).await;
     })
