@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)] // a test harness: a panic is the report
 
 pub mod column;
+pub mod load;
 pub mod log;
 pub mod process;
 pub mod promises;
+pub mod proxy;
 pub mod scenarios;
 pub mod sql;
+pub mod stack;

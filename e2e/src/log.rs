@@ -1,8 +1,13 @@
 //! Driving the log directly: what a gateway and the relay would have published.
 
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message;
+use rdkafka::{Offset, TopicPartitionList};
 use shared_domain::{EntryId, EventKeys};
 use shared_proto::v1::{self, log_record::Kind};
-use shared_proto::{Lane, encode};
+use shared_proto::{Lane, decode, encode};
 use shared_runtime::log::producer::{Producer, ToProduce};
 use tokio::task::JoinSet;
 
@@ -84,4 +89,31 @@ pub async fn append_entries(column: &Column, lane: i32, event: i64, members: Vec
     }
     log.sort_unstable();
     log
+}
+
+/// Reads a lane back from the log itself: (offset, member) of every entry, by offset.
+pub async fn read_entries(column: &Column, lane: i32) -> Vec<(i64, i64)> {
+    let (kafka, topic) = (column.kafka.clone(), column.topic());
+    let read = move || {
+        let mut config = kafka.client().expect("settings");
+        config.set("group.id", "read-back").set("enable.auto.commit", "false");
+        let consumer: BaseConsumer = config.create().expect("consumer");
+        let (low, high) =
+            consumer.fetch_watermarks(&topic, lane, Duration::from_secs(10)).expect("watermarks");
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&topic, lane, Offset::Offset(low)).expect("offset");
+        consumer.assign(&list).expect("assign");
+        let until = Instant::now() + Duration::from_secs(60);
+        let (mut next, mut log) = (low, Vec::new());
+        while next < high {
+            assert!(Instant::now() < until, "read back {next} of {high}");
+            let Some(Ok(message)) = consumer.poll(Duration::from_millis(200)) else { continue };
+            next = message.offset() + 1;
+            if let Ok((_, Kind::Entry(entry))) = decode(message.payload().unwrap_or_default()) {
+                log.push((message.offset(), entry.member_id));
+            }
+        }
+        log
+    };
+    tokio::task::spawn_blocking(read).await.expect("no panic")
 }

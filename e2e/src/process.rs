@@ -3,14 +3,33 @@
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use crate::column::Column;
 
 /// A running binary of this workspace. Killed when dropped.
-pub struct Process(Child);
+pub struct Process {
+    child: Child,
+    ops_port: u16,
+    log: PathBuf,
+    _folder: tempfile::TempDir,
+}
 
 impl Process {
     /// Starts `apply-worker` on a column, with an ops port of its own.
     pub fn apply_worker(column: &Column, database_url: &str, name: &str) -> Self {
+        Self::apply_worker_with(column, database_url, name, &[])
+    }
+
+    /// The same with more settings.
+    pub fn apply_worker_with(
+        column: &Column,
+        database_url: &str,
+        name: &str,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let mut command = Command::new(binary("apply-worker"));
         command
             .env("KAFKA_BROKERS", column.kafka.kafka_brokers.as_deref().expect("real column"))
@@ -19,40 +38,93 @@ impl Process {
             .env("ALLOW_UNSAFE_LOG", "true")
             .env("DATABASE_URL", database_url)
             .env("DATABASE_IDLE_TIMEOUT", "4s")
-            .env("OPS_ADDR", "127.0.0.1:0")
-            .env("LOG", "info,librdkafka=off");
+            .env("LOG", "info,librdkafka=off")
+            .envs(settings.iter().copied());
         Self::spawn(command, name)
     }
 
     fn spawn(mut command: Command, name: &str) -> Self {
-        let log = std::env::var("E2E_LOG_DIR").ok().map(|dir| {
-            std::fs::OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(format!("{dir}/{name}.log"))
-                .expect("log file")
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let ops_port = free.local_addr().expect("address").port();
+        drop(free);
+        command.env("OPS_ADDR", format!("127.0.0.1:{ops_port}"));
+        let folder = tempfile::tempdir().expect("folder");
+        let kept = std::env::var("E2E_LOG_DIR").map_or_else(|_| folder.path().to_owned(), PathBuf::from);
+        let log = kept.join(format!("{name}-{ops_port}.log"));
+        let err = std::fs::File::create(&log).expect("log file");
+        let child = command.stdout(Stdio::null()).stderr(err).spawn().expect("binary starts");
+        Self { child, ops_port, log, _folder: folder }
+    }
+
+    /// What it has written to its log.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).expect("log file")
+    }
+
+    /// Sum of a metric's series that have all these labels (`key="value"`); `None` while nobody answers.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> Option<f64> {
+        let ask = async {
+            let mut conn = tokio::net::TcpStream::connect(("127.0.0.1", self.ops_port)).await?;
+            conn.write_all(b"GET /metrics HTTP/1.1\r\nHost: ops\r\nConnection: close\r\n\r\n").await?;
+            let mut text = String::new();
+            conn.read_to_string(&mut text).await?;
+            std::io::Result::Ok(text)
+        };
+        let text = tokio::time::timeout(Duration::from_secs(2), ask).await.ok()?.ok()?;
+        let series = text.lines().filter(|line| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+                && labels.iter().all(|label| line.contains(label))
         });
-        let err = log.map_or_else(Stdio::null, Stdio::from);
-        Self(command.stdout(Stdio::null()).stderr(err).spawn().expect("binary starts"))
+        Some(series.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum())
+    }
+
+    /// Waits until a metric's sum reaches `least`.
+    pub async fn wait_for_metric(&self, name: &str, labels: &[&str], least: f64, budget: Duration) {
+        let until = Instant::now() + budget;
+        loop {
+            let value = self.metric(name, labels).await;
+            if value.is_some_and(|v| v >= least) {
+                return;
+            }
+            assert!(Instant::now() < until, "{name} {labels:?} is {value:?}; the log: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("wait").is_none()
+    }
+
+    /// Waits for the end and gives the exit code.
+    pub async fn ended(&mut self, budget: Duration) -> Option<i32> {
+        let until = Instant::now() + budget;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("wait") {
+                return status.code();
+            }
+            assert!(Instant::now() < until, "still runs after {budget:?}; the log: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Sends a signal by name (KILL, STOP, CONT, TERM).
     pub fn signal(&self, signal: &str) {
-        let status = Command::new("kill").arg(format!("-{signal}")).arg(self.0.id().to_string()).status();
+        let status = Command::new("kill").arg(format!("-{signal}")).arg(self.child.id().to_string()).status();
         assert!(status.expect("kill").success());
     }
 
     /// Waits for the end and gives the exit code.
     pub fn wait(&mut self) -> Option<i32> {
-        self.0.wait().expect("wait").code()
+        self.child.wait().expect("wait").code()
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
         // Already gone in most scenarios.
-        drop(self.0.kill());
-        drop(self.0.wait());
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }
 

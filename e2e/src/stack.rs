@@ -1,0 +1,95 @@
+//! Faults of the servers themselves, by the stack's own script, and backups of a database.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::{Offset, TopicPartitionList};
+use shared_runtime::log::create_topics;
+
+use crate::column::{Column, LANES};
+use crate::sql::execute;
+
+/// Runs `stack.sh COMMAND NAME`.
+pub async fn stack(command: &'static str, name: &'static str) {
+    let script = std::env::var("STACK_SCRIPT").expect("STACK_SCRIPT is not set; run `make test`");
+    let run = move || Command::new(script).args([command, name]).stdout(Stdio::null()).status();
+    let status = tokio::task::spawn_blocking(run).await.expect("no panic").expect("the script starts");
+    assert!(status.success(), "{command} {name}: {status}");
+}
+
+/// Client arguments of a `mysql://` URL, and its database.
+fn client(program: &str, url: &str) -> (Command, String) {
+    let rest = url.strip_prefix("mysql://").expect("mysql://");
+    let (login, rest) = rest.split_once('@').expect("a login in the URL");
+    let (user, password) = login.split_once(':').expect("a password in the URL");
+    let (server, database) = rest.split_once('/').expect("a database in the URL");
+    let (host, port) = server.split_once(':').expect("a port in the URL");
+    let mut command = Command::new(program);
+    command.args(["--no-defaults", "-h", host, "-P", port, "-u", user, &format!("-p{password}")]);
+    (command, database.to_owned())
+}
+
+/// A consistent backup of a database while it is in use.
+pub async fn backup(url: &str) -> Vec<u8> {
+    let (mut command, database) = client("mariadb-dump", url);
+    command.args(["--single-transaction", "--skip-lock-tables", &database]);
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic");
+    let output = output.expect("mariadb-dump starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// Loads a backup into an empty database.
+pub async fn load_backup(url: &str, dump: Vec<u8>) {
+    let (mut command, database) = client("mariadb", url);
+    command.arg(&database).stdin(Stdio::piped());
+    let run = move || {
+        let mut child = command.spawn().expect("mariadb starts");
+        std::io::Write::write_all(&mut child.stdin.take().expect("stdin"), &dump).expect("dump");
+        child.wait().expect("wait")
+    };
+    assert!(tokio::task::spawn_blocking(run).await.expect("no panic").success());
+}
+
+/// Puts the tables of a restored database in the place of the damaged ones, in one statement.
+pub async fn swap_in(url: &str, restored_url: &str) {
+    const TABLES: [&str; 6] = [
+        "command_applied",
+        "event_entry",
+        "event_lane",
+        "event_stock",
+        "parked_record",
+        "partition_progress",
+    ];
+    let name = |url: &str| url.rsplit_once('/').expect("a database in the URL").1.to_owned();
+    let (live, restored) = (name(url), name(restored_url));
+    execute(url, &format!("CREATE DATABASE `{live}_old`")).await;
+    let moves = TABLES.map(|t| format!("`{live}`.{t} TO `{live}_old`.{t}, `{restored}`.{t} TO `{live}`.{t}"));
+    execute(url, &format!("RENAME TABLE {}", moves.join(", "))).await;
+}
+
+fn admin(column: &Column) -> AdminClient<DefaultClientContext> {
+    column.kafka.client().expect("settings").create().expect("admin client")
+}
+
+/// Deletes a lane's records before an offset.
+pub async fn delete_records(column: &Column, lane: i32, before: i64) {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&column.topic(), lane, Offset::Offset(before)).expect("offset");
+    let done = admin(column).delete_records(&list, &AdminOptions::new()).await.expect("delete records");
+    done.elements().iter().for_each(|e| e.error().expect("records deleted"));
+}
+
+/// Deletes the apply topic and makes it again, empty.
+pub async fn recreate_topic(column: &Column) {
+    let topic = column.topic();
+    let results = admin(column).delete_topics(&[&topic], &AdminOptions::new()).await.expect("delete");
+    results.into_iter().for_each(|r| drop(r.expect("topic deleted")));
+    let until = Instant::now() + Duration::from_secs(30);
+    while !create_topics(&column.kafka, LANES).await.is_ok_and(|new| new.contains(&topic)) {
+        assert!(Instant::now() < until, "the topic cannot be made again");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
