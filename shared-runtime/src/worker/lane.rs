@@ -32,6 +32,8 @@ impl Default for Batching {
     }
 }
 
+// Nearly every item is a record: boxing it would cost an allocation each and save nothing.
+#[allow(clippy::large_enum_variant)]
 enum Item {
     Record(BatchRecord, Option<i64>),
     Dead(DeadLetter),
@@ -65,6 +67,8 @@ pub(super) struct LaneState {
     pub busy_since: Option<Instant>,
     pub paused: bool,
     pub halted: Option<(Halt, Instant)>,
+    /// It was halted, and has not moved since it was opened again.
+    pub recovering: Option<Halt>,
     pub memory: LaneMemory,
     pub cancel: CancellationToken,
     /// Events to park at their next record.
@@ -91,6 +95,7 @@ impl LaneState {
             busy_since: None,
             paused: false,
             halted: None,
+            recovering: None,
             memory: LaneMemory::default(),
             cancel: CancellationToken::new(),
             park: BTreeMap::new(),

@@ -211,6 +211,7 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
         self.epoch += 1;
         let mut state = LaneState::new(lane.clone(), self.epoch, self.batching.records as usize);
         state.halted = old.halted;
+        state.recovering = old.recovering;
         state.park = old.park;
         self.lanes.insert(lane.clone(), state);
         self.spawn_open(lane.clone(), Duration::ZERO);
@@ -296,9 +297,9 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
                 return self.spawn_open(lane, BETWEEN_TRIES);
             }
         };
-        if state.halted.take().is_some() {
-            tracing::info!(%lane, "the lane goes on");
-            clear_gauges(&lane);
+        // The alarm stays up until the lane has moved: what stopped it may be met again behind the cursor.
+        if let Some((halt, _)) = state.halted.take() {
+            state.recovering = Some(halt);
         }
         let from = match start {
             Start::Fresh(at) | Start::At(at) => {
@@ -369,11 +370,18 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
                     tracing::error!(event, %lane, "event parked");
                     self.parks.push_back((Instant::now(), event));
                 }
+                self.recovered(lane);
                 self.advance_reader(lane);
             }
             Attempted::DoneBefore => {
                 metrics::counter!("event_batches_found_committed_total").increment(1);
                 state.committed();
+                // What this batch was to park is parked; a later record of the event finds that in its row.
+                for event in std::mem::take(&mut state.park).into_keys() {
+                    tracing::error!(event, %lane, "event parked");
+                    self.parks.push_back((Instant::now(), event));
+                }
+                self.recovered(lane);
                 self.advance_reader(lane);
             }
             Attempted::FenceLost => {
@@ -424,7 +432,9 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
     fn halt(&mut self, lane: &Lane, halt: Halt) {
         let Some(state) = self.lanes.get_mut(lane) else { return };
         let name = halt.name();
-        if state.halted.as_ref().is_none_or(|(old, _)| *old != halt) {
+        let known = state.halted.as_ref().map(|(old, _)| old).or(state.recovering.as_ref());
+        if known != Some(&halt) {
+            clear_gauges(lane);
             tracing::error!(%lane, alarm = name, detail = %halt, "lane halted");
         }
         metrics::gauge!("event_lane_halted", "topic" => lane.topic.clone(),
@@ -434,6 +444,13 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
         state.paused = true;
         state.halted = Some((halt, Instant::now()));
         self.log.pause(lane);
+    }
+
+    fn recovered(&mut self, lane: &Lane) {
+        if self.lanes.get_mut(lane).is_some_and(|state| state.recovering.take().is_some()) {
+            tracing::info!(%lane, "the lane goes on");
+            clear_gauges(lane);
+        }
     }
 
     fn tick(&mut self) {
@@ -535,7 +552,14 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
         }
     }
 
-    fn report_lag(&self, watermarks: &[(Lane, i64, i64)]) {
+    fn report_lag(&mut self, watermarks: &[(Lane, i64, i64)]) {
+        for (lane, _, high) in watermarks {
+            // Nothing left to stumble over.
+            let idle = |s: &LaneState| s.halted.is_none() && s.verify.is_none() && s.cursor >= *high;
+            if self.lanes.get(lane).is_some_and(idle) {
+                self.recovered(lane);
+            }
+        }
         let now = self.attempts.clock.now_ms();
         for (lane, _, high) in watermarks {
             let Some(state) = self.lanes.get(lane) else { continue };

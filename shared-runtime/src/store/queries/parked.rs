@@ -9,6 +9,9 @@ use crate::store::error_class::StoreError;
 use crate::store::rows::ParkedEvent;
 use crate::store::schema::{event_lane, events, parked_record};
 
+/// Event, lane, first offset, since, reason, unpark requested.
+type ParkedLane = (EventId, i32, Option<i64>, Option<i64>, Option<String>, bool);
+
 /// All parked events.
 pub async fn list(conn: &mut Conn) -> Result<Vec<ParkedEvent>, StoreError> {
     use event_lane as l;
@@ -17,7 +20,7 @@ pub async fn list(conn: &mut Conn) -> Result<Vec<ParkedEvent>, StoreError> {
         .select((parked_record::event_id, parked_record::lane, diesel::dsl::count_star()))
         .load(conn)
         .await?;
-    let rows: Vec<(EventId, i32, Option<i64>, Option<i64>, Option<String>, bool)> = l::table
+    let rows: Vec<ParkedLane> = l::table
         .filter(l::parked_offset.is_not_null())
         .order((l::event_id, l::lane))
         .select((
