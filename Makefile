@@ -1,4 +1,4 @@
-# `make` lists the targets. ARGS="..." is passed on to demo, serve, bench, test and test-embedded.
+# `make` lists the targets. ARGS="..." is passed on to demo, serve, test and test-embedded.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -26,7 +26,7 @@ demo: ## a stampede on the embedded stack, every promise checked
 serve: ## every role in one process, embedded unless the three URLs are set
 	cargo run --release --bin event-system -- serve $(ARGS)
 
-.PHONY: test test-embedded test-crash bench
+.PHONY: test test-embedded test-crash
 test: ## all tests, on the real stack too (containers or native; started and stopped here)
 	$(WITH_STACK) bash -ec 'cargo build --workspace --bins; \
 	  cargo test --workspace --features e2e/real-stack --no-fail-fast "$$@"' test $(ARGS)
@@ -37,10 +37,6 @@ test-embedded: ## the tests that need no real stores
 test-crash: ## the long fault campaign: CRASH_ROUNDS (10) rounds of kills on the real stack
 	CRASH_ROUNDS="$${CRASH_ROUNDS:-10}" $(WITH_STACK) bash -ec \
 	  'cargo build --workspace --bins; cargo test -p e2e --features real-stack --test real_crash -- --nocapture'
-
-bench: ## the benchmarks, on the real stack
-	$(WITH_STACK) bash -ec 'cargo build --release --workspace --bins; \
-	  cargo run --release -p e2e --bin bench -- "$$@"' bench $(ARGS)
 
 .PHONY: fmt lint shellcheck deny
 fmt: ## format the sources

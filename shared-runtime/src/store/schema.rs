@@ -1,4 +1,4 @@
-//! Table definitions, one text for both databases. Mirrors `migrations/` (a test compares them).
+//! Table definitions, one text for both databases. Mirrors `migrations/`.
 
 #![allow(missing_docs)]
 
