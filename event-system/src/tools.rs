@@ -85,10 +85,9 @@ pub async fn topics(command: TopicsCommand) -> Result<ExitCode, Failure> {
 }
 
 #[derive(Debug, Args)]
-#[group(id = "who", required = true, multiple = false, args = ["member", "staff"])]
 pub struct TokenArgs {
     /// Member id
-    #[arg(long)]
+    #[arg(long, required_unless_present = "staff", conflicts_with = "staff")]
     member: Option<i64>,
     /// Staff name
     #[arg(long)]
@@ -146,4 +145,25 @@ pub fn keys(command: KeysCommand) -> Result<ExitCode, Failure> {
         println!("made {}", path.display());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        token: super::TokenArgs,
+    }
+
+    #[test]
+    fn a_token_is_for_a_member_or_for_staff() {
+        let parses = |args: &[&str]| Cli::try_parse_from([&["token"], args].concat()).is_ok();
+        assert!(parses(&["--member", "42", "--ttl", "5m"]));
+        assert!(parses(&["--staff", "me", "--scope", "events:read events:write"]));
+        for wrong in [&[][..], &["--member", "1", "--staff", "me"], &["--member", "1", "--scope", "x"]] {
+            assert!(!parses(wrong), "{wrong:?}");
+        }
+    }
 }
