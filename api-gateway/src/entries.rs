@@ -273,7 +273,8 @@ const _: () = assert!(SUPPORTED_SCHEMA_VERSION == 1);
 
 fn refused(error: &ProduceError, entry_id: EntryId) -> Problem {
     match error {
-        ProduceError::QueueFull => Problem::unavailable("the log is behind; nothing was written"),
+        // Nothing was written, and nothing is lost: the member may simply press again.
+        ProduceError::QueueFull => Problem::try_again(1),
         ProduceError::Refused(why) => {
             tracing::error!(why, "the log refused an entry");
             Problem::unavailable("the log does not take entries now; nothing was written")

@@ -86,13 +86,13 @@ async fn each_failure_has_its_status_and_code() {
         edge.ask(method, path, headers, "").await.is(status, code);
     }
 
-    for (error, code) in [
-        (ProduceError::QueueFull, "UNAVAILABLE"),
-        (ProduceError::Refused("no".to_owned()), "UNAVAILABLE"),
-        (ProduceError::Unknown("late".to_owned()), "OUTCOME_UNKNOWN"),
+    for (error, status, code) in [
+        (ProduceError::QueueFull, 429, "TRY_AGAIN"),
+        (ProduceError::Refused("no".to_owned()), 503, "UNAVAILABLE"),
+        (ProduceError::Unknown("late".to_owned()), 503, "OUTCOME_UNKNOWN"),
     ] {
         *edge.log.fail.lock().unwrap() = Some(error);
-        edge.enter(1, &token, "").await.is(503, code);
+        edge.enter(1, &token, "").await.is(status, code);
     }
     *edge.log.fail.lock().unwrap() = None;
 

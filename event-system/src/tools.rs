@@ -93,7 +93,7 @@ pub struct TokenArgs {
     #[arg(long)]
     staff: Option<String>,
     /// Scopes of staff, separated by spaces
-    #[arg(long, default_value = "", requires = "staff")]
+    #[arg(long, default_value = "", conflicts_with = "member")]
     scope: String,
     /// How long it is valid
     #[arg(long, default_value = "1h", value_parser = humantime::parse_duration)]
