@@ -96,6 +96,7 @@ async fn run(args: RunArgs) -> Result<ExitCode, StartError> {
     let ops = tokio::spawn(serve_ops(ops, life.clone(), metrics));
 
     let verifier = args.auth.build(Audiences::Staff, &[args.admin.admin_addr, args.ops.ops_addr]).await?;
+    shared_runtime::log::check_topics(&args.kafka).await?;
     let producer = Arc::new(KafkaProducer::connect(&args.kafka).await?);
     let admin = Admin::new(AdminParts {
         store: store.clone(),

@@ -90,6 +90,7 @@ async fn run(args: RunArgs) -> Result<ExitCode, StartError> {
     let ops = tokio::spawn(serve_ops(ops, life.clone(), metrics));
 
     let verifier = args.auth.build(Audiences::Members, &[args.gateway.public_addr]).await?;
+    shared_runtime::log::check_topics(&args.kafka).await?;
     let producer = Arc::new(KafkaProducer::connect(&args.kafka).await?);
     let gateway = Gateway::new(GatewayParts {
         producer: Arc::clone(&producer),
