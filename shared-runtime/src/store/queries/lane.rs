@@ -162,7 +162,7 @@ impl LaneTx for LaneConn<'_> {
             match insert_rows!(self.0, event_entry::table, chunk) {
                 Ok(_) => {}
                 // A later chunk cannot be told from "none inserted": the caller reads the ids again and would meet
-                // the rows of the first chunk, so batches stay within one statement (see `Batching::MAX_RECORDS`).
+                // the rows of the first chunk, so batches stay within one statement (`Batching::records` is at most 2,000).
                 Err(error) if is_duplicate_key(&error) => return Ok(Inserted::Duplicate),
                 Err(error) => return Err(error.into()),
             }
