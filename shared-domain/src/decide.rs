@@ -9,8 +9,8 @@ use shared_proto::v1::{self, log_record::Kind};
 
 use crate::definition::approval_of;
 use crate::{
-    Approval, DIGEST_START, Digest, EntryId, EntryStatus, EventDefinition, EventId, MemberId, Millis, Reason,
-    Stock, digest_step,
+    Approval, BLOCK_PRIZES, Budget, DIGEST_START, Digest, EntryId, EntryStatus, EventDefinition, EventId,
+    EventType, MemberId, Millis, Reason, Reward, RewardError, RewardKey, RewardPlace, Stock, digest_step,
 };
 
 /// One record as the fold sees it.
@@ -37,6 +37,8 @@ pub struct LaneState {
     pub rejections: i64,
     /// Points granted.
     pub paid: i64,
+    /// Points granted in the current block of [`BLOCK_PRIZES`] prizes, where AVERAGE_RANDOM has no stock; otherwise 0.
+    pub block_paid: i64,
     /// Digest chain over the rows.
     pub digest: Digest,
     /// Approval in force at this position.
@@ -58,6 +60,7 @@ impl LaneState {
             losses: 0,
             rejections: 0,
             paid: 0,
+            block_paid: 0,
             digest: DIGEST_START,
             approval,
             closed_at: None,
@@ -81,6 +84,44 @@ pub struct EventInLane {
     pub stock: Vec<StockLevel>,
 }
 
+impl EventInLane {
+    /// The budget that the next reward comes from (DESIGN section 7).
+    pub fn budget(&self) -> Budget {
+        if self.stock.is_empty() {
+            let given = self.lane.wins % BLOCK_PRIZES;
+            Budget { prizes: BLOCK_PRIZES, given, paid: self.lane.block_paid }
+        } else {
+            let prizes = self.stock.iter().map(Stock::granted).sum();
+            Budget { prizes, given: self.lane.wins, paid: self.lane.paid }
+        }
+    }
+
+    fn next_reward(
+        &self,
+        event: EventId,
+        entry: &EntryId,
+        key: Option<&RewardKey>,
+    ) -> Result<i64, RewardError> {
+        let place = if self.definition.lanes.len() == 1 {
+            RewardPlace::Index(self.lane.wins, self.budget())
+        } else {
+            RewardPlace::Entry(entry)
+        };
+        self.definition.reward.amount(event, place, key)
+    }
+
+    /// Counts a reward.
+    fn pay(&mut self, amount: i64) -> Result<(), String> {
+        let lane = &mut self.lane;
+        lane.wins += 1;
+        lane.paid = lane.paid.checked_add(amount).ok_or("paid overflows")?;
+        if self.stock.is_empty() && matches!(self.definition.reward, Reward::AverageRandom(_)) {
+            lane.block_paid = if lane.wins % BLOCK_PRIZES == 0 { 0 } else { lane.block_paid + amount };
+        }
+        Ok(())
+    }
+}
+
 /// What the database already knows of the records in a batch.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
@@ -92,6 +133,10 @@ pub struct Known {
     pub member_entries: HashMap<(EventId, MemberId), u32>,
     /// Offsets that an operator gave up.
     pub rejected_offsets: HashSet<i64>,
+    /// Reward keys, unwrapped, of every event in the batch whose policy [needs one](Reward::needs_key), the events
+    /// that the batch itself schedules included. A missing one makes the record [`Undecidable`]: a caller whose key
+    /// file is at fault stops before it asks.
+    pub reward_keys: HashMap<EventId, RewardKey>,
 }
 
 /// One new row of `event_entry`.
@@ -353,28 +398,29 @@ impl Folder<'_> {
         if earlier.is_some() && !matches!(outcome, Outcome::Rejected(_)) {
             *self.member_entries.entry(member).or_default() += 1;
         }
-        let lane = &mut event.lane;
-        lane.seq = lane.seq.checked_add(1).ok_or("seq overflows")?;
+        event.lane.seq = event.lane.seq.checked_add(1).ok_or("seq overflows")?;
         let (mut reason, mut option, mut amount, mut rank) = (None, None, 0, None);
         let status = match outcome {
             Outcome::Win(won) => {
                 option = won;
-                amount = event.definition.reward.amount();
-                lane.wins += 1;
-                lane.paid = lane.paid.checked_add(amount).ok_or("paid overflows")?;
-                rank = (event.definition.lanes.len() == 1).then_some(lane.wins);
+                let key = self.known.reward_keys.get(&record.event_id);
+                amount = event.next_reward(record.event_id, &entry_id, key).map_err(|e| e.to_string())?;
+                event.pay(amount)?;
+                rank = (event.definition.lanes.len() == 1).then_some(event.lane.wins);
                 EntryStatus::Win
             }
+            Outcome::Pending => EntryStatus::Pending,
             Outcome::Lose => {
-                lane.losses += 1;
+                event.lane.losses += 1;
                 EntryStatus::Lose
             }
             Outcome::Rejected(why) => {
-                lane.rejections += 1;
+                event.lane.rejections += 1;
                 reason = Some(why);
                 EntryStatus::Rejected
             }
         };
+        let lane = &mut event.lane;
         lane.digest = digest_step(&lane.digest, lane.seq, &entry_id, status, reason, option, amount);
         if let Some(won) = option {
             event.stock[usize::from(won)].decrease(1).map_err(|e| e.to_string())?;
@@ -401,6 +447,8 @@ impl Folder<'_> {
 }
 
 enum Outcome {
+    /// In a raffle: the draw decides.
+    Pending,
     Win(Option<u16>),
     Lose,
     Rejected(Reason),
@@ -434,6 +482,9 @@ fn judge(event: &EventInLane, entry: &v1::Entry, earlier: Option<(u32, u32)>) ->
     }
     if earlier.is_some_and(|(limit, so_far)| so_far >= limit) {
         return reject(Reason::EntryLimitReached);
+    }
+    if event.definition.event_type == EventType::Raffle {
+        return Outcome::Pending;
     }
     if event.stock.is_empty() {
         return Outcome::Win(None);
