@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use shared_domain::EventId;
 
-use super::{Conn, snapshot::STOCK_ADDED};
+use super::{Conn, parked, snapshot::STOCK_ADDED};
 use crate::store::error_class::StoreError;
 use crate::store::rows::{CommandAppliedRow, CommandStatus, OutboxRow};
 use crate::store::schema::{command_applied, outbox as o, relay_lease};
@@ -78,8 +78,32 @@ pub async fn mark_published(
     Ok(())
 }
 
-/// Carries what the lanes did over into the outbox. Returns how many rows were settled.
+/// Carries what the lanes did over into the outbox; returns how many rows were settled. Where a record was given up,
+/// its event is then unparked: not before, or the lane's worker would meet the same record again.
 pub async fn settle(conn: &mut Conn, now: i64) -> Result<usize, StoreError> {
+    let waiting: Vec<(EventId, i64)> = o::table
+        .filter(o::settled_at.is_null())
+        .filter(o::kind.eq("REJECTED"))
+        .select((o::event_id, o::ordinal))
+        .load(conn)
+        .await?;
+    let settled = carry_over(conn, now).await?;
+    for (event, ordinal) in waiting {
+        let done: i64 = o::table
+            .filter(o::event_id.eq(event))
+            .filter(o::ordinal.eq(ordinal))
+            .filter(o::settled_at.is_not_null())
+            .count()
+            .get_result(conn)
+            .await?;
+        if done > 0 {
+            parked::request_unpark(conn, event).await?;
+        }
+    }
+    Ok(settled)
+}
+
+async fn carry_over(conn: &mut Conn, now: i64) -> Result<usize, StoreError> {
     let waiting: Vec<(Vec<u8>, i32)> = o::table
         .filter(o::settled_at.is_null())
         .filter(o::published_at.is_not_null())
