@@ -87,6 +87,12 @@ impl Store {
         Ok(Self { pool: Pool::open(args, url)? })
     }
 
+    /// Opens the database of the settings. Errors: there is none.
+    pub fn of(args: &DatabaseArgs) -> Result<Self, crate::config::ConfigError> {
+        let required = || crate::config::ConfigError::required("DATABASE_URL");
+        Self::open(args, args.database_url.as_deref().ok_or_else(required)?)
+    }
+
     /// Asks the database for an answer.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.progress_rows().await.map(|_| ())
