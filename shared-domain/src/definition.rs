@@ -17,8 +17,8 @@ pub(crate) struct Served {
     /// Raffles: accepted as drafts, and their records judged (their entries become PENDING). True once there is a worker
     /// that draws.
     pub(crate) raffles: bool,
-    /// Drafts with RANDOM and AVERAGE_RANDOM; the fold decides them in any case. True once the store keeps
-    /// `event_lane.block_paid` and the workers unwrap reward keys.
+    /// Drafts with RANDOM and AVERAGE_RANDOM; the fold decides them in any case. True once scheduling makes reward keys and
+    /// the workers unwrap them.
     pub(crate) random_rewards: bool,
 }
 
@@ -329,4 +329,71 @@ fn approval_record(approval: &Approval) -> v1::Approval {
 pub(crate) fn approval_of(record: &v1::Approval) -> Result<Approval, DefinitionError> {
     let period = EventPeriod::new(record.from_ms, record.until_ms).map_err(rule("approval"))?;
     Approval::new(&record.review_number, period).map_err(rule("review number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: Served = Served { raffles: true, random_rewards: true };
+
+    fn raffle() -> EventDefinition {
+        let hash = "52db9ba70e0cc0f6eaf7803dd07447a1f5477735fd3f661792ba94600c84e971";
+        let beacon = BeaconRound { chain_hash: hash.parse().expect("hex"), round: 9 };
+        let range = AmountRange::new(1, 9).expect("range");
+        EventDefinition {
+            rules_version: RULES_VERSION,
+            event_type: EventType::Raffle,
+            title: "t".into(),
+            content: String::new(),
+            period: EventPeriod::new(0, 1).expect("period"),
+            time_zone: "UTC".into(),
+            approval: None,
+            internal_test: true,
+            max_winners: Some(3),
+            target_condition: String::new(),
+            duplicates_allowed: false,
+            max_entries_per_member: None,
+            options: vec![],
+            reward: Reward::AverageRandom(TargetRange::new(range, 4).expect("target")),
+            contact_collection: ContactCollection::AfterWin,
+            claim_until: 5,
+            topic: "event-raffle-topic".into(),
+            lanes: vec![0, 1],
+            salt: vec![1; 32],
+            draw: Some(DrawRules { method: DrawMethod::Random, alternates: 2, beacon: Some(beacon) }),
+            draw_commitment: Some([5; 32]),
+            wrapped_keys: WrappedKeys { reward_key: vec![1], seed: vec![2] },
+        }
+    }
+
+    #[test]
+    fn a_raffle_comes_back_from_its_record() {
+        let definition = raffle();
+        let record = definition.to_record([1; 16]);
+        assert_eq!(EventDefinition::from_record_served(&record, ALL), Ok(definition));
+        let refused = EventDefinition::from_record(&record);
+        assert_eq!(refused, Err(DefinitionError::Unsupported("type RAFFLE")), "until raffles are served");
+    }
+
+    #[test]
+    fn records_that_lack_a_part_are_refused() {
+        let changes: [(&str, fn(&mut EventDefinition)); 7] = [
+            ("RAFFLE without its draw", |d| d.draw = None),
+            ("RAFFLE without its draw", |d| d.draw_commitment = None),
+            ("RAFFLE without its draw", |d| d.wrapped_keys.seed.clear()),
+            ("RAFFLE without max_winners", |d| d.max_winners = None),
+            ("RAFFLE with stock", |d| d.options.push((OptionName::new("A").expect("name"), 1))),
+            ("a random reward without its key", |d| d.wrapped_keys.reward_key.clear()),
+            ("this number of lanes", |d| {
+                d.draw = Some(DrawRules { method: DrawMethod::Arrival, ..Default::default() })
+            }),
+        ];
+        for (why, change) in changes {
+            let mut definition = raffle();
+            change(&mut definition);
+            let read = EventDefinition::from_record_served(&definition.to_record([1; 16]), ALL);
+            assert_eq!(read, Err(DefinitionError::Unsupported(why)));
+        }
+    }
 }

@@ -229,6 +229,7 @@ impl Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::AMOUNT_MAX;
     use serde_json::json;
 
     fn draft(patch: serde_json::Value) -> EventDraft {
@@ -276,7 +277,12 @@ mod tests {
             (json!({"max_winners": 4}), "/max_winners"),
             (json!({"max_entries_per_member": 2}), "/max_entries_per_member"),
             (json!({"reward": {"reward_type": "FIXED"}}), "/reward/fixed_amount"),
-            (json!({"reward": {"reward_type": "RANDOM"}}), "/reward/reward_type"),
+            (json!({"reward": {"reward_type": "GIFT"}}), "/reward/reward_type"),
+            (
+                json!({"reward": {"reward_type": "RANDOM", "min_amount": 1, "max_amount": 2}}),
+                "/reward/reward_type",
+            ),
+            (json!({"draw": {"method": "RANDOM", "alternates": 1}}), "/draw"),
             (json!({"missions": [{}]}), "/missions"),
             (json!({"lane": -1}), "/lane"),
             (json!({"limits": {"per_second": -1}}), "/limits/per_second"),
@@ -289,6 +295,79 @@ mod tests {
         assert_eq!(pointers(blank_review), ["/compliance/review_number"]);
         assert_eq!(pointers(json!({"compliance": null})), ["/compliance"]);
         assert!(pointers(json!({"compliance": null, "internal_test": true})).is_empty());
+    }
+
+    /// What is wrong once everything is served.
+    fn later(patch: serde_json::Value) -> Vec<String> {
+        match check_served(&draft(patch), Served { raffles: true, random_rewards: true }) {
+            Ok(_) => vec![],
+            Err(violations) => violations.into_iter().map(|v| v.pointer).collect(),
+        }
+    }
+
+    #[test]
+    fn raffles_are_refused_until_they_are_served() {
+        let raffle = json!({"type": "RAFFLE", "stock": [], "max_winners": 3});
+        assert_eq!(pointers(raffle.clone()), ["/type"]);
+        assert!(later(raffle).is_empty());
+    }
+
+    #[test]
+    fn rewards_name_the_field_that_is_wrong() {
+        let most = AMOUNT_MAX;
+        let reward = |reward| later(json!({ "reward": reward }));
+        let average = |min: i64, target: i64, max: i64| {
+            reward(
+                json!({"reward_type": "AVERAGE_RANDOM", "min_amount": min, "max_amount": max, "target_average": target}),
+            )
+        };
+        let none: [&str; 0] = [];
+        assert_eq!(average(1, 5, 9), none);
+        assert_eq!(average(0, 0, most), none);
+        assert_eq!(average(6, 5, 9), ["/reward/target_average"]);
+        assert_eq!(average(1, 10, 9), ["/reward/target_average"]);
+        assert_eq!(average(9, 5, 1), ["/reward/max_amount"]);
+        assert_eq!(average(-1, 5, most + 1), ["/reward/min_amount", "/reward/max_amount"]);
+        assert_eq!(reward(json!({"reward_type": "RANDOM", "min_amount": 3, "max_amount": 3})), none);
+        assert_eq!(reward(json!({"reward_type": "RANDOM", "min_amount": 3})), ["/reward/max_amount"]);
+        let foreign = json!({"reward_type": "RANDOM", "min_amount": 1, "max_amount": 2, "target_average": 1});
+        assert_eq!(reward(foreign), ["/reward/target_average"]);
+        let foreign = json!({"reward_type": "FIXED", "fixed_amount": 1, "max_amount": 2});
+        assert_eq!(reward(foreign), ["/reward/max_amount"]);
+        let dear = json!({"reward_type": "RANDOM", "min_amount": 0, "max_amount": most});
+        let many = later(
+            json!({"reward": dear, "stock": [{"count": 9_000_000}, {"option": "B", "count": 1_000_000}]}),
+        );
+        assert_eq!(many, ["/reward/max_amount"]);
+        let raffle = json!({"type": "RAFFLE", "stock": [], "max_winners": 10_000_000, "reward": dear});
+        assert_eq!(later(raffle), ["/reward/max_amount"]);
+    }
+
+    #[test]
+    fn draws_name_the_field_that_is_wrong() {
+        let raffle = |draw| later(json!({"type": "RAFFLE", "stock": [], "max_winners": 3, "draw": draw}));
+        let hash = "52db9ba70e0cc0f6eaf7803dd07447a1f5477735fd3f661792ba94600c84e971";
+        let none: [&str; 0] = [];
+        assert_eq!(raffle(json!({"method": "ARRIVAL", "alternates": 2})), none);
+        assert_eq!(
+            raffle(json!({"method": "RANDOM", "alternates": 0, "beacon": {"chain_hash": hash, "round": 9}})),
+            none
+        );
+        assert_eq!(raffle(json!({"alternates": -1})), ["/draw/alternates"]);
+        assert_eq!(raffle(json!({"alternates": 1_000_001})), ["/draw/alternates"]);
+        assert_eq!(raffle(json!({"beacon": {"chain_hash": hash, "round": 0}})), ["/draw/beacon/round"]);
+        assert_eq!(
+            raffle(json!({"beacon": {"chain_hash": "52DB", "round": 9}})),
+            ["/draw/beacon/chain_hash"]
+        );
+        let arrival = json!({"method": "ARRIVAL", "beacon": {"chain_hash": hash, "round": 9}});
+        assert_eq!(raffle(arrival), ["/draw/beacon"]);
+        let no_winners = later(json!({"type": "RAFFLE", "stock": []}));
+        assert_eq!(no_winners, ["/max_winners"]);
+        assert_eq!(later(json!({"type": "RAFFLE", "max_winners": 3})), ["/stock"]);
+        let typo = json!({"title": "t", "type": "RAFFLE", "starts_at": "2026-01-01T00:00:00Z",
+            "ends_at": "2026-01-02T00:00:00Z", "draw": {"alternate": 1}});
+        assert!(serde_json::from_value::<EventDraft>(typo).is_err());
     }
 
     #[test]

@@ -272,9 +272,11 @@ impl<'r> Verifier<'r> {
 fn selection(record: &DrawRecord, seed: &Seed, digest: &Hex32, beacon: &[u8; 32]) -> Selection {
     let winners = u64::try_from(record.max_winners).unwrap_or(0);
     match record.method {
-        DrawMethod::Random => {
-            Selection::random(seed.draw_key(record.event_id, &digest.0, beacon), winners, record.max_alternates)
-        }
+        DrawMethod::Random => Selection::random(
+            seed.draw_key(record.event_id, &digest.0, beacon),
+            winners,
+            record.max_alternates,
+        ),
         DrawMethod::Arrival => Selection::arrival(winners, record.max_alternates),
     }
 }
