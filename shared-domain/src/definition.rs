@@ -378,7 +378,8 @@ mod tests {
 
     #[test]
     fn records_that_lack_a_part_are_refused() {
-        let changes: [(&str, fn(&mut EventDefinition)); 7] = [
+        type Change = fn(&mut EventDefinition);
+        let changes: [(&str, Change); 7] = [
             ("RAFFLE without its draw", |d| d.draw = None),
             ("RAFFLE without its draw", |d| d.draw_commitment = None),
             ("RAFFLE without its draw", |d| d.wrapped_keys.seed.clear()),

@@ -343,7 +343,8 @@ fn check_shape(record: &DrawRecord) -> CheckOutcome {
             return Failed(format!("{field} {verb} in phase {:?}", record.phase));
         }
     }
-    if !published && !(record.winners.is_empty() && record.alternates.is_empty()) {
+    let shows_winners = !record.winners.is_empty() || !record.alternates.is_empty();
+    if shows_winners && !published {
         return Failed("winners are shown before PUBLISHED".to_owned());
     }
     if record.max_winners < 0 {
