@@ -70,7 +70,7 @@ async fn start(args: AdminProcessArgs, process: &Process) -> Result<(), StartErr
     let (listener, addr) = service::bind("ADMIN_ADDR", args.admin.admin_addr).await?;
     tracing::info!(%addr, "listening");
     watch_database(&process.life, store);
-    admin.spawn_relay(&process.life, producer);
+    admin.spawn_background(&process.life, producer);
     service::spawn_http(&process.life, "admin-listener", listener, router);
     Ok(())
 }

@@ -13,7 +13,7 @@ use shared_proto::Topic;
 use shared_runtime::auth::{Audiences, AuthArgs, DevKey};
 use shared_runtime::clock::{SharedRandom, SystemClock, SystemRandom};
 use shared_runtime::config::{ConfigError, StartError};
-use shared_runtime::embedded::{BacklogGuard, FakeRedis, MockLog};
+use shared_runtime::embedded::{BacklogGuard, CountedProducer, FakeRedis, MockLog};
 use shared_runtime::http::HttpLimits;
 use shared_runtime::lifecycle::Lifecycle;
 use shared_runtime::log::{KafkaArgs, KafkaProducer, check_topics, partitions_of};
@@ -119,7 +119,8 @@ impl System {
         let (staff, staff_addr) = bind("ADMIN_ADDR", args.admin.admin_addr).await?;
         let (router, staff_router) = (gateway.router()?, admin.router(HttpLimits::default())?);
         gateway.spawn_background(life);
-        admin.spawn_relay(life, producer.clone());
+        let counted = CountedProducer::new(producer.clone(), guard.clone());
+        admin.spawn_background(life, Arc::new(counted));
 
         spawn_http(life, "admin-listener", staff, staff_router);
         // The worker stops behind the gateway, so that what was acknowledged last is still decided.
