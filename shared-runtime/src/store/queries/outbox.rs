@@ -28,6 +28,21 @@ pub async fn command(conn: &mut Conn, id: &[u8; 16]) -> Result<Vec<OutboxRow>, S
         .await?)
 }
 
+/// Which of these commands took effect, and in which lanes.
+pub async fn in_effect(conn: &mut Conn, ids: &[Vec<u8>]) -> Result<Vec<(Vec<u8>, i32)>, StoreError> {
+    let mut found = Vec::new();
+    for ids in ids.chunks(1_000) {
+        let rows = command_applied::table
+            .filter(command_applied::command_id.eq_any(ids.iter().cloned()))
+            .filter(command_applied::status.eq(CommandStatus::Applied.code()))
+            .select((command_applied::command_id, command_applied::lane))
+            .load::<(Vec<u8>, i32)>(conn)
+            .await?;
+        found.extend(rows);
+    }
+    Ok(found)
+}
+
 /// Takes or keeps the relay's lease until `until` (ms). False while somebody else holds it.
 pub async fn hold_lease(
     conn: &mut Conn,
