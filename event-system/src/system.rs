@@ -239,7 +239,10 @@ mod tests {
         let any = "127.0.0.1:0";
         let args = ["x", "--data-dir", folder, "--public-addr", any, "--admin-addr", any];
         let life = Lifecycle::new(Duration::from_secs(5), Duration::from_secs(15));
-        let system = System::start(Cli::parse_from(args).system, &life).await.unwrap();
+        let mut args = Cli::parse_from(args).system;
+        // Embedded, whatever the environment of the tests names.
+        (args.database.database_url, args.redis.redis_url, args.kafka.kafka_brokers) = (None, None, None);
+        let system = System::start(args, &life).await.unwrap();
         let cursors = system.store.progress_rows().await.unwrap();
         assert_eq!(cursors.len(), EMBEDDED_LANES as usize, "the worker has a cursor in every lane");
         life.begin_shutdown();
