@@ -43,10 +43,9 @@ impl Process {
         Self::spawn(command, name)
     }
 
-    fn spawn(mut command: Command, name: &str) -> Self {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        let ops_port = free.local_addr().expect("address").port();
-        drop(free);
+    /// Starts any of the services, with an ops port of its own.
+    pub fn spawn(mut command: Command, name: &str) -> Self {
+        let ops_port = free_port();
         command.env("OPS_ADDR", format!("127.0.0.1:{ops_port}"));
         let folder = tempfile::tempdir().expect("folder");
         let kept = std::env::var("E2E_LOG_DIR").map_or_else(|_| folder.path().to_owned(), PathBuf::from);
@@ -91,6 +90,16 @@ impl Process {
         }
     }
 
+    /// Waits until /readyz says so.
+    pub async fn wait_until_ready(&mut self, budget: Duration) {
+        let ops = ([127, 0, 0, 1], self.ops_port).into();
+        let until = Instant::now() + budget;
+        while !shared_runtime::lifecycle::healthcheck(ops).await {
+            assert!(self.is_running() && Instant::now() < until, "not ready; the log: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("wait").is_none()
@@ -126,6 +135,12 @@ impl Drop for Process {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// A port of loopback that was free a moment ago.
+pub fn free_port() -> u16 {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    free.local_addr().expect("address").port()
 }
 
 /// Path of a binary beside the test's own.
