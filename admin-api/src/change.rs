@@ -66,7 +66,8 @@ impl Admin {
         change: Change,
     ) -> impl Future<Output = Result<Answered, Problem>> + Send + use<B> {
         let now = self.parts.clock.now_ms();
-        let asked = key_of(request, body).map(|key| StaffRequest {
+        let key = request.only_query(&[]).and_then(|()| key_of(request, body));
+        let asked = key.map(|key| StaffRequest {
             actor: staff.name.clone(),
             request_id: request.request_id().to_owned(),
             route: format!("{} {}", request.method, request.path),

@@ -87,6 +87,8 @@ async fn run(args: RunArgs) -> Result<ExitCode, StartError> {
     let life = args.lifecycle.build();
     life.listen_for_signals().map_err(|error| unreachable("SIGTERM", error))?;
     let ops = bind("OPS_ADDR", args.ops.ops_addr).await?;
+    // Until the listener is there, /readyz must not say yes.
+    let start = life.component("listener");
     let ops = tokio::spawn(serve_ops(ops, life.clone(), metrics));
 
     let verifier = args.auth.build(Audiences::Members, &[args.gateway.public_addr]).await?;
@@ -106,6 +108,7 @@ async fn run(args: RunArgs) -> Result<ExitCode, StartError> {
     let router = gateway.router()?;
     let listener = bind("PUBLIC_ADDR", args.gateway.public_addr).await?;
     tracing::info!(addr = %args.gateway.public_addr, "listening");
+    start.ready();
     gateway.spawn_background(&life);
     let (stop, budget) = (life.shutdown_token(), life.drain_budget());
     // The listener cuts what is left at the end of its budget; it needs a moment more to say so.

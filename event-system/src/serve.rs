@@ -30,8 +30,11 @@ pub async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     let addr = args.ops.ops_addr;
     let ops =
         TcpListener::bind(addr).await.map_err(|e| ConfigError::new("OPS_ADDR", format!("{addr}: {e}")))?;
+    // Until every role has started, /readyz must not say yes.
+    let start = life.component("start");
     let ops = tokio::spawn(serve_ops(ops, life.clone(), metrics));
     let system = System::start(args.system, &life).await?;
+    start.ready();
     println!("public   http://{}", system.public);
     println!("admin    http://{}", system.admin);
     println!("ops      http://{addr}");

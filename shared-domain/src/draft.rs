@@ -1,6 +1,6 @@
 //! The event as staff write it, and every rule it must keep: all violations at once, each with a JSON pointer.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -194,7 +194,24 @@ pub fn check_draft(draft: &EventDraft) -> Result<EventDefinition, Vec<Violation>
     if draft.lane.is_some_and(|lane| lane < 0) {
         check.fail("/lane", RuleError::Negative);
     }
-    let claim_until = draft.claim_until.unwrap_or(draft.ends_at + chrono::TimeDelta::days(CLAIM_DAYS));
+    let moments = [
+        ("/starts_at", Some(draft.starts_at)),
+        ("/ends_at", Some(draft.ends_at)),
+        ("/claim_until", draft.claim_until),
+    ];
+    let approved = draft.compliance.iter().flat_map(|compliance| {
+        [
+            ("/compliance/approved_from", Some(compliance.approved_from)),
+            ("/compliance/approved_until", Some(compliance.approved_until)),
+        ]
+    });
+    for (pointer, at) in moments.into_iter().chain(approved) {
+        if at.is_some_and(|at| !(1..=9999).contains(&at.year())) {
+            check.fail(pointer, "must lie in the years 1 to 9999");
+        }
+    }
+    let default = draft.ends_at.checked_add_signed(chrono::TimeDelta::days(CLAIM_DAYS));
+    let claim_until = draft.claim_until.or(default).unwrap_or(DateTime::<Utc>::MAX_UTC);
     if claim_until <= draft.starts_at {
         check.fail("/claim_until", RuleError::EndNotAfterStart);
     }
