@@ -2,6 +2,7 @@
 
 mod args;
 mod change;
+mod mirror;
 mod problem;
 mod relay;
 mod routes;

@@ -3,10 +3,12 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 use support::{GRACE_MS, LANES, draft, open_to_all, world};
+use tokio_util::sync::CancellationToken;
 
 fn kinds(list: &[(i64, i32, String)]) -> Vec<&str> {
     list.iter().map(|(_, _, kind)| kind.as_str()).collect()
@@ -104,4 +106,49 @@ async fn an_ended_event_is_closed_after_the_grace_and_only_once() {
         assert!(relay.pass().await.unwrap());
     }
     assert_eq!(kinds(&w.log.kinds()), ["Scheduled", "Closed"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_relays_at_once_keep_the_order_of_each_event() {
+    const EVENTS: usize = 12;
+    let w = world(None).await;
+    let stop = CancellationToken::new();
+    let relays = [w.admin.relay(w.log.clone()), w.admin.relay(w.log.clone())];
+    let relays = relays.map(|relay| tokio::spawn(relay.run(stop.clone())));
+    for _ in 0..EVENTS {
+        let id = w.scheduled(&draft()).await;
+        for add in 1..=3 {
+            let body = json!({"option": "A", "add": add});
+            assert_eq!(w.call("POST", &format!("/admin/v1/events/{id}/stock"), &body).await.0, 202);
+        }
+        assert_eq!(w.call("POST", &format!("/admin/v1/events/{id}/close"), &Value::Null).await.0, 202);
+    }
+    // Time jumps past lease and delay alike, so that the lease changes hands in the middle of passes.
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !w.store.unpublished().await.unwrap().is_empty() {
+        assert!(std::time::Instant::now() < until, "{:?}", w.log.kinds());
+        w.clock.advance(2_600);
+        tokio::task::yield_now().await;
+    }
+    stop.cancel();
+    for relay in relays {
+        relay.await.unwrap();
+    }
+    let mut orders: BTreeMap<i64, Vec<String>> = BTreeMap::new();
+    for bytes in w.log.records.lock().unwrap().iter().map(|(_, bytes)| bytes) {
+        let (event, kind) = shared_proto::decode(bytes).unwrap();
+        // At least once: a repeat is the same command, which workers apply once.
+        let text = format!("{kind:?}");
+        let order = orders.entry(event).or_default();
+        if !order.contains(&text) {
+            order.push(text);
+        }
+    }
+    assert_eq!(orders.len(), EVENTS);
+    for (event, order) in orders {
+        let kinds: Vec<&str> = order.iter().map(|text| text.split('(').next().unwrap_or_default()).collect();
+        assert_eq!(kinds, ["Scheduled", "StockAdded", "StockAdded", "StockAdded", "Closed"], "event {event}");
+        let added: Vec<bool> = (1..=3).map(|n| order[n].contains(&format!("add: {n}"))).collect();
+        assert_eq!(added, [true; 3], "event {event}: {order:?}");
+    }
 }

@@ -1,6 +1,7 @@
 //! Scenarios over HTTP, through every service, on both columns.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use shared_domain::Lifecycle;
@@ -98,9 +99,7 @@ async fn results_agree(system: &System, event: i64, accepted: &BTreeMap<i64, Acc
         let won = place <= STOCK;
         assert_eq!((row.seq, accepted.won), (place, won), "member {}", row.member_id);
         let path = format!("/v1/entries/{}", accepted.entry_id);
-        let by_token = call(system.public, "GET", &path, &system.member(row.member_id), &Value::Null).await;
-        assert_eq!(by_token.status, 200, "{by_token:?}");
-        let full = by_token.json();
+        let full = system.row(row.member_id, &accepted.answer).await;
         let expected = if won {
             json!({"status": "WIN", "seq": place, "rank": place, "reward_amount": 7, "option": "DEFAULT"})
         } else {
@@ -270,7 +269,7 @@ pub async fn parked(system: &System, give_up: bool) {
     let command = system.command(&path, body).await;
     let expected = if give_up { ["WIN", "REJECTED", "WIN", "LOSE"] } else { ["WIN", "WIN", "LOSE", "LOSE"] };
     for (place, ((member, answer), status)) in (1_i64..).zip(accepted.iter().zip(expected)) {
-        let outcome = system.outcome(answer).await;
+        let outcome = system.row(*member, answer).await;
         assert_eq!((outcome["seq"].as_i64(), &outcome["status"]), (Some(place), &json!(status)), "{member}");
         let undecidable = outcome["reason"] == "UNDECIDABLE";
         assert_eq!(undecidable, status == "REJECTED", "{outcome}");
@@ -283,6 +282,48 @@ pub async fn parked(system: &System, give_up: bool) {
         .await;
     system.ask_admin("POST", &path, Value::Null).await.is(409, "NOT_PARKED");
     system.is_sound().await;
+}
+
+/// SIGTERM while members press: every process ends well, and every 202 has its outcome. On real stores the next worker
+/// may have to decide the last of them; the embedded log ends with its process.
+pub async fn drained(mut system: System) {
+    let event = system.open_event(10).await;
+    let path = format!("/v1/events/{event}/entries");
+    let mut presses = JoinSet::new();
+    for member in 1..=350_i64 {
+        let bytes = request("POST", &path, &system.member(member), b"");
+        let addr = system.public;
+        presses.spawn(async move { (member, send(addr, &bytes).await) });
+    }
+    let mut accepted = BTreeSet::new();
+    let mut told = false;
+    while let Some(pressed) = presses.join_next().await {
+        let (member, answer) = pressed.expect("no panic");
+        match answer.status {
+            202 => drop(accepted.insert(member)),
+            // No connection any more, everything is gone, or come back later.
+            0 | 409 | 429 | 503 => {}
+            _ => panic!("member {member}: {answer:?}"),
+        }
+        if !told && !accepted.is_empty() {
+            system.processes.iter().for_each(|process| process.signal("TERM"));
+            told = true;
+        }
+    }
+    for process in &mut system.processes {
+        let code = process.ended(Duration::from_secs(60)).await;
+        assert_eq!(code, Some(0), "{}", process.log());
+        assert!(!process.log().contains("panicked"), "{}", process.log());
+    }
+    system.start_worker_again();
+    let mut decided = BTreeSet::new();
+    system
+        .until("every 202 has its outcome", async || {
+            decided = rows(&system, event).await.iter().map(|row| row.member_id).collect();
+            decided.is_superset(&accepted)
+        })
+        .await;
+    println!("{} were accepted before the end, {} stood in the log", accepted.len(), decided.len());
 }
 
 /// Rows of the event's only lane, by place.

@@ -60,8 +60,8 @@ impl Process {
         std::fs::read_to_string(&self.log).expect("log file")
     }
 
-    /// Sum of a metric's series that have all these labels (`key="value"`); `None` while nobody answers.
-    pub async fn metric(&self, name: &str, labels: &[&str]) -> Option<f64> {
+    /// All metrics as text; `None` while nobody answers.
+    pub async fn metrics(&self) -> Option<String> {
         let ask = async {
             let mut conn = tokio::net::TcpStream::connect(("127.0.0.1", self.ops_port)).await?;
             conn.write_all(b"GET /metrics HTTP/1.1\r\nHost: ops\r\nConnection: close\r\n\r\n").await?;
@@ -69,7 +69,12 @@ impl Process {
             conn.read_to_string(&mut text).await?;
             std::io::Result::Ok(text)
         };
-        let text = tokio::time::timeout(Duration::from_secs(2), ask).await.ok()?.ok()?;
+        tokio::time::timeout(Duration::from_secs(2), ask).await.ok()?.ok()
+    }
+
+    /// Sum of a metric's series that have all these labels (`key="value"`); `None` while nobody answers.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> Option<f64> {
+        let text = self.metrics().await?;
         let series = text.lines().filter(|line| {
             line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
                 && labels.iter().all(|label| line.contains(label))

@@ -26,6 +26,11 @@ async fn staff_give_a_record_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_keeps_what_was_accepted() {
+    over_http::drained(System::embedded().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_input_is_refused_and_leaves_no_trace() {
     bad_input::is_refused(&System::embedded().await).await;
 }

@@ -18,7 +18,8 @@ pub struct HttpLimits {
     /// Time for a request's body to arrive; then 408 REQUEST_TIMEOUT
     #[arg(long, env, default_value = "10s", value_parser = humantime::parse_duration)]
     pub body_read_timeout: Duration,
-    /// Time for a request to be answered (to its head, for streams); then 503 UNAVAILABLE
+    /// Time for a request to be answered (to its head, for streams); then 503 UNAVAILABLE, or
+    /// OUTCOME_UNKNOWN where something may have been begun
     #[arg(long, env, default_value = "15s", value_parser = humantime::parse_duration)]
     pub request_timeout: Duration,
     /// How long a connection may wait for its next request
