@@ -326,6 +326,61 @@ pub async fn drained(mut system: System) {
     println!("{} were accepted before the end, {} stood in the log", accepted.len(), decided.len());
 }
 
+/// Staff's changes are whole or not at all, and a key stands for one of them, however often and at once it is sent.
+pub async fn changes_are_whole_and_made_once(system: &System) {
+    let sqlite = system.database_url.starts_with("sqlite");
+    let refuse = "BEFORE INSERT ON event_lock";
+    let refuse = if sqlite {
+        format!("CREATE TRIGGER refuse_lock {refuse} BEGIN SELECT RAISE(ABORT, 'refused'); END")
+    } else {
+        format!(
+            "CREATE TRIGGER refuse_lock {refuse} FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'refused'"
+        )
+    };
+    let count =
+        async |table: &str| number(&system.database_url, &format!("SELECT COUNT(*) AS n FROM {table}")).await;
+    let draft = json!({
+        "title": "t", "type": "FIRST_COME", "starts_at": "2026-01-01T00:00:00Z",
+        "ends_at": "2099-01-01T00:00:00Z", "stock": [{"count": 1}], "internal_test": true,
+    });
+    execute(&system.database_url, &refuse).await;
+    at_once(system, "/events", "create", &draft, 1).await[0].is(503, "UNAVAILABLE");
+    for table in ["events", "event_lock", "event_reward", "audit_log", "idempotency_key"] {
+        assert_eq!(count(table).await, 0, "{table}");
+    }
+    execute(&system.database_url, "DROP TRIGGER refuse_lock").await;
+    let made = at_once(system, "/events", "create", &draft, 20).await;
+    assert!(made.iter().all(|answer| answer.status == 201 && answer.body == made[0].body), "{made:?}");
+    for table in ["events", "event_lock", "event_reward", "audit_log", "idempotency_key"] {
+        assert_eq!(count(table).await, 1, "{table}");
+    }
+
+    let event = system.open_event(5).await;
+    let (path, body) = (format!("/events/{event}/stock"), json!({"option": "DEFAULT", "add": 2}));
+    let added = at_once(system, &path, "one", &body, 20).await;
+    assert!(added.iter().all(|answer| answer.status == 202 && answer.body == added[0].body), "{added:?}");
+    let other = at_once(system, &path, "other", &body, 1).await;
+    assert_ne!(other[0].text("command_id"), added[0].text("command_id"));
+    for answer in [&added[0], &other[0]] {
+        system.applied(&format!("/commands/{}", answer.text("command_id"))).await;
+    }
+    assert_eq!(count("outbox WHERE kind = 'STOCK_ADDED'").await, 2);
+    assert_eq!(count("audit_log WHERE action = 'STOCK_ADDED'").await, 2);
+    let shown = system.ask_admin("GET", &format!("/events/{event}"), Value::Null).await.json();
+    assert_eq!(shown["options"], json!([{"name": "DEFAULT", "granted": 9, "remaining": 9}]));
+}
+
+/// The same POST under one key, so many times at once.
+async fn at_once(system: &System, path: &str, key: &str, body: &Value, times: usize) -> Vec<Answer> {
+    let mut posts = JoinSet::new();
+    for _ in 0..times {
+        let headers = format!("{}idempotency-key: {key}\r\n", system.staff("events:write"));
+        let (addr, path, body) = (system.admin, format!("/admin/v1{path}"), body.clone());
+        posts.spawn(async move { call(addr, "POST", &path, &headers, &body).await });
+    }
+    posts.join_all().await
+}
+
 /// Rows of the event's only lane, by place.
 async fn rows(system: &System, event: i64) -> Vec<EntryRow> {
     let lanes = system.store.lane_rows().await.expect("lanes");

@@ -1,7 +1,7 @@
 //! The whole system over HTTP: every service as a process of its own on real stores, or `event-system serve`.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -32,7 +32,7 @@ pub struct System {
     /// Every service; one of them where all roles share a process.
     pub processes: Vec<Process>,
     column: Option<Column>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl System {
@@ -78,7 +78,7 @@ impl System {
             process.wait_until_ready(BUDGET).await;
         }
         let store = Store::open(&DatabaseArgs::default(), &database_url).expect("store");
-        Self { public, admin, key, database_url, store, processes, column, _folder: folder }
+        Self { public, admin, key, database_url, store, processes, column, folder }
     }
 
     /// On real stores, a worker as after a new deployment.
@@ -88,6 +88,11 @@ impl System {
             on_column(&mut command, column);
             self.processes.push(Process::spawn(command, "apply-worker"));
         }
+    }
+
+    /// Where the key lies that signs tokens.
+    pub fn key_file(&self) -> PathBuf {
+        key_file(self.folder.path())
     }
 
     /// A member's header line.
@@ -229,7 +234,7 @@ fn ground() -> (TempDir, DevKey, SocketAddr, SocketAddr) {
     (folder, key, listener(), listener())
 }
 
-fn key_file(folder: &Path) -> std::path::PathBuf {
+fn key_file(folder: &Path) -> PathBuf {
     folder.join("dev.key")
 }
 

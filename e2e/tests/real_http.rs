@@ -31,6 +31,11 @@ async fn a_drain_keeps_what_was_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_are_whole_and_made_once() {
+    over_http::changes_are_whole_and_made_once(&System::real("http").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_input_is_refused_and_leaves_no_trace() {
     bad_input::is_refused(&System::real("http").await).await;
 }
