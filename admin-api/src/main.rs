@@ -82,6 +82,7 @@ async fn main() -> ExitCode {
 async fn run(args: RunArgs) -> Result<ExitCode, StartError> {
     let metrics = args.telemetry.init()?;
     args.admin.check(args.kafka.allow_unsafe_log)?;
+    args.http.check()?;
     let url = required("DATABASE_URL", args.database.database_url.as_deref())?;
     required("REDIS_URL", args.redis.redis_url.as_deref())?;
     required("KAFKA_BROKERS", args.kafka.kafka_brokers.as_deref())?;

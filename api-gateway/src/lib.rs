@@ -99,6 +99,10 @@ impl GatewayArgs {
         if self.snapshot_interval.is_zero() || self.snapshot_interval > Duration::from_millis(500) {
             return Err(ConfigError::new("SNAPSHOT_INTERVAL", "must be above 0 and at most 500ms"));
         }
+        if self.stream_heartbeat.is_zero() {
+            return Err(ConfigError::new("STREAM_HEARTBEAT", "must be above 0"));
+        }
+        self.limits.check()?;
         if self.max_streams > Semaphore::MAX_PERMITS {
             return Err(ConfigError::new("MAX_STREAMS", "is too large"));
         }

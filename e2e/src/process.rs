@@ -1,7 +1,7 @@
 //! Real processes: started from the built binaries, killed by signal.
 
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use std::time::{Duration, Instant};
 
@@ -140,6 +140,22 @@ impl Drop for Process {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// Runs a program that is to end by itself; what it said on standard error, and its status.
+pub async fn run_to_end(mut command: Command, budget: Duration) -> Output {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program runs");
+    let until = Instant::now() + budget;
+    while child.try_wait().expect("wait").is_none() {
+        if Instant::now() >= until {
+            child.kill().expect("kill");
+            let said = child.wait_with_output().expect("output").stderr;
+            panic!("{command:?} has started: {}", String::from_utf8_lossy(&said));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    child.wait_with_output().expect("output")
 }
 
 /// A port of loopback that was free a moment ago.

@@ -252,7 +252,8 @@ fn at(command: &mut Command, public: SocketAddr, admin: SocketAddr) {
         .env("CLOSE_GRACE", "1s");
 }
 
-fn on_column<'c>(command: &'c mut Command, column: &Column) -> &'c mut Command {
+/// The settings of a real column's stores.
+pub fn on_column<'c>(command: &'c mut Command, column: &Column) -> &'c mut Command {
     let redis = std::env::var("REDIS_URL").expect("REDIS_URL is not set; run `make test`");
     command
         .env("DATABASE_URL", &column.database_url)

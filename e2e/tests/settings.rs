@@ -3,10 +3,10 @@
 #![allow(clippy::expect_used)]
 
 use std::path::Path;
-use std::process::{Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Output;
+use std::time::Duration;
 
-use e2e::process::free_port;
+use e2e::process::{free_port, run_to_end};
 use e2e::system::clean;
 use shared_runtime::auth::DevKey;
 use shared_runtime::store::migrate;
@@ -52,18 +52,7 @@ async fn run(program: &str, settings: &[(&'static str, String)], changes: &[(&st
             (name, value) => drop(command.env(name, value)),
         }
     }
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("the program runs");
-    let until = Instant::now() + BUDGET;
-    while child.try_wait().expect("wait").is_none() {
-        if Instant::now() >= until {
-            child.kill().expect("kill");
-            let said = child.wait_with_output().expect("output").stderr;
-            panic!("{program} {changes:?} has started: {}", String::from_utf8_lossy(&said));
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    child.wait_with_output().expect("output")
+    run_to_end(command, BUDGET).await
 }
 
 /// Programs, the setting, its value, and what the message must name.

@@ -76,10 +76,19 @@ impl System {
         let embedded = is_embedded(&args)?;
         args.admin.check(embedded || args.kafka.allow_unsafe_log)?;
         let (mut guard, mut servers) = (None, None);
-        let (lanes, retention) = if embedded {
-            let (redis, log) = start_embedded(&mut args).await?;
-            servers = Some((redis, log));
+        if embedded {
+            servers = Some(start_embedded(&mut args).await?);
             guard = Some(Arc::new(BacklogGuard::new()));
+        }
+        // Settings first, then whoever must answer.
+        let listeners = [args.gateway.public_addr, args.admin.admin_addr];
+        let verifier = args.auth.build(Audiences::Both, &listeners).await?;
+        let url = args.database.database_url.clone().unwrap_or_default();
+        let store = Store::open(&args.database, &url)?;
+        let random: SharedRandom = Arc::new(SystemRandom);
+        let redis = RedisClient::new(&args.redis, random.clone())?;
+        store.ping().await.map_err(|e| unreachable("DATABASE_URL", e))?;
+        let (lanes, retention) = if embedded {
             (EMBEDDED_LANES, None)
         } else {
             let name = args.kafka.topics().name(Topic::Apply);
@@ -87,13 +96,6 @@ impl System {
             let lanes = states.iter().find(|s| s.name == name).map_or(0, |s| s.partitions);
             (lanes, Some(args.kafka.min_log_retention))
         };
-        let listeners = [args.gateway.public_addr, args.admin.admin_addr];
-        let verifier = args.auth.build(Audiences::Both, &listeners).await?;
-        let url = args.database.database_url.clone().unwrap_or_default();
-        let store = Store::open(&args.database, &url)?;
-        store.ping().await.map_err(|e| unreachable("DATABASE_URL", e))?;
-        let random: SharedRandom = Arc::new(SystemRandom);
-        let redis = RedisClient::new(&args.redis, random.clone())?;
         let producer = Arc::new(KafkaProducer::connect(&args.kafka).await?);
 
         let gateway = Gateway::new(GatewayParts {

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use super::Cors;
+use crate::config::ConfigError;
+
 /// Bounds of a listener. Flags and environment variables; durations like `10s`.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "HTTP limits")]
@@ -31,6 +34,16 @@ pub struct HttpLimits {
     /// Web origins that may call from a browser, e.g. `https://shop.example`, separated by commas
     #[arg(long, env, value_delimiter = ',')]
     pub cors_allowed_origins: Vec<String>,
+}
+
+impl HttpLimits {
+    /// Checks what the parser cannot.
+    ///
+    /// # Errors
+    /// A CORS origin that is none.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        Cors::new(&self.cors_allowed_origins).map(|_| ())
+    }
 }
 
 impl Default for HttpLimits {

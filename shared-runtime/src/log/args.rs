@@ -58,6 +58,7 @@ impl KafkaArgs {
         let brokers = self
             .kafka_brokers
             .as_deref()
+            .filter(|brokers| !brokers.trim().is_empty())
             .ok_or_else(|| ConfigError::new("KAFKA_BROKERS", "is required with the real stack"))?;
         if !self.kafka_security_protocol.eq_ignore_ascii_case("plaintext") {
             return Err(ConfigError::new("KAFKA_SECURITY_PROTOCOL", "only plaintext is built in"));
