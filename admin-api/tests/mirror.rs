@@ -1,5 +1,5 @@
 //! Limits and the flag in Redis follow the database.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod support;
 

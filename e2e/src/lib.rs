@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)] // a test harness: a panic is the report
 
 pub mod bad_input;
+pub mod bench;
 pub mod column;
 pub mod http;
 pub mod load;

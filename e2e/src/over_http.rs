@@ -112,9 +112,10 @@ async fn results_agree(system: &System, event: i64, accepted: &BTreeMap<i64, Acc
         let stream = format!("{path}/stream?receipt={}", accepted.answer.text("receipt"));
         let streamed = call(system.public, "GET", &stream, "", &Value::Null).await;
         assert!(streamed.head.contains("content-type: text/event-stream"), "{streamed:?}");
-        let data = streamed.body.lines().filter_map(|line| line.split_once("data:").map(|(_, data)| data));
+        let mut data =
+            streamed.body.lines().filter_map(|line| line.split_once("data:").map(|(_, data)| data));
         let told: Value =
-            data.last().map(|data| serde_json::from_str(data).expect("JSON")).unwrap_or_default();
+            data.next_back().map(|data| serde_json::from_str(data).expect("JSON")).unwrap_or_default();
         assert!(told["status"] == full["status"] && says_no_more(&told, &full), "{streamed:?} is not {full}");
     }
     let path = format!("/v1/entries/{}", accepted.values().next().expect("one").entry_id);

@@ -30,7 +30,18 @@ impl Process {
         name: &str,
         settings: &[(&str, &str)],
     ) -> Self {
-        let mut command = Command::new(binary("apply-worker"));
+        Self::start("apply-worker", column, database_url, name, settings)
+    }
+
+    /// Starts one of the binaries on a column; what it needs beyond the three stores is in `settings`.
+    pub fn start(
+        program: &str,
+        column: &Column,
+        database_url: &str,
+        name: &str,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let mut command = Command::new(binary(program));
         command
             .env("KAFKA_BROKERS", column.kafka.kafka_brokers.as_deref().expect("real column"))
             .env("KAFKA_TOPIC_PREFIX", &column.kafka.kafka_topic_prefix)
@@ -53,6 +64,11 @@ impl Process {
         let err = std::fs::File::create(&log).expect("log file");
         let child = command.stdout(Stdio::null()).stderr(err).spawn().expect("binary starts");
         Self { child, ops_port, log, _folder: folder }
+    }
+
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// What it has written to its log.
