@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use shared_runtime::clock::SystemRandom;
 use shared_runtime::embedded::FakeRedis;
 use shared_runtime::redis::{LivePolicy, RedisArgs, RedisClient};
-use support::{draft, world_with};
+use support::{GRACE_MS, draft, world_with};
 
 async fn told(redis: &RedisClient, id: i64) -> LivePolicy {
     redis.read_live_policies(&[id]).await.unwrap()[&id]
@@ -20,7 +20,7 @@ async fn told(redis: &RedisClient, id: i64) -> LivePolicy {
 async fn limits_stand_in_redis_and_null_takes_them_out() {
     let server = FakeRedis::start().unwrap();
     let redis = RedisClient::new(&RedisArgs::for_url(server.url()), Arc::new(SystemRandom)).unwrap();
-    let w = world_with(None, Some(redis.clone())).await;
+    let w = world_with(None, Some(redis.clone()), GRACE_MS).await;
     let id = w.scheduled(&draft()).await;
     assert_eq!(told(&redis, id).await, LivePolicy::default());
     let put = async |what: &str, body: Value| {
@@ -42,7 +42,7 @@ async fn what_redis_missed_it_is_told_when_it_answers_again() {
     let server = FakeRedis::start().unwrap();
     let client = || RedisClient::new(&RedisArgs::for_url(server.url()), Arc::new(SystemRandom)).unwrap();
     let (redis, witness) = (client(), client());
-    let w = world_with(None, Some(redis)).await;
+    let w = world_with(None, Some(redis), GRACE_MS).await;
     let id = w.scheduled(&draft()).await;
     let path = format!("/admin/v1/events/{id}/limits");
     assert_eq!(w.call("PUT", &path, &json!({"per_second": 5})).await.0, 200);

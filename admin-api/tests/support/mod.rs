@@ -72,10 +72,10 @@ impl Drop for World {
 }
 
 pub async fn world(retention: Option<Duration>) -> World {
-    world_with(retention, None).await
+    world_with(retention, None, GRACE_MS).await
 }
 
-pub async fn world_with(retention: Option<Duration>, redis: Option<RedisClient>) -> World {
+pub async fn world_with(retention: Option<Duration>, redis: Option<RedisClient>, grace_ms: i64) -> World {
     let dir = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", dir.path().join("t.db").display());
     migrate(&url, false).await.unwrap();
@@ -91,7 +91,7 @@ pub async fn world_with(retention: Option<Duration>, redis: Option<RedisClient>)
         topics: shared_proto::TopicNames::default(),
         apply_lanes: LANES,
         log_retention: retention,
-        close_grace: Duration::from_millis(GRACE_MS as u64),
+        close_grace: Duration::from_millis(grace_ms as u64),
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();

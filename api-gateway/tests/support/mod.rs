@@ -68,7 +68,9 @@ impl TestLog {
 
     /// Returns when that many records wait for their acknowledgement.
     pub async fn waiting(&self, records: usize) {
-        self.waiting.subscribe().wait_for(|waiting| *waiting == records).await.unwrap();
+        let mut waiting = self.waiting.subscribe();
+        let reached = waiting.wait_for(|waiting| *waiting == records);
+        tokio::time::timeout(Duration::from_secs(10), reached).await.expect("acknowledgements").unwrap();
     }
 
     pub fn len(&self, lane: i32) -> usize {
