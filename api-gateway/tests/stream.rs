@@ -1,4 +1,6 @@
 //! Results by Server-Sent Events.
+// Only what is itself a test is exempt by clippy.toml.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 
