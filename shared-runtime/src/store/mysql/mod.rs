@@ -24,6 +24,9 @@ pub async fn last_id(conn: &mut Conn) -> Result<i64, super::error_class::StoreEr
     Ok(diesel::select(functions::last_insert_id()).get_result(conn).await?)
 }
 
+mod entry_insert;
+pub use entry_insert::insert_entry_rows;
+
 #[path = "../queries/audit.rs"]
 pub mod audit;
 #[path = "../queries/entries.rs"]

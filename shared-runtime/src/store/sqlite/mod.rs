@@ -29,6 +29,14 @@ pub async fn last_id(conn: &mut Conn) -> Result<i64, super::error_class::StoreEr
     Ok(diesel::select(functions::last_insert_id()).get_result(conn).await?)
 }
 
+/// Inserts all rows, or none.
+pub async fn insert_entry_rows(
+    conn: &mut Conn,
+    rows: &[crate::store::rows::EntryRow],
+) -> diesel::QueryResult<()> {
+    insert_rows!(conn, crate::store::schema::event_entry::table, rows.to_vec()).map(drop)
+}
+
 #[path = "../queries/audit.rs"]
 pub mod audit;
 #[path = "../queries/entries.rs"]
