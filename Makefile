@@ -32,6 +32,7 @@ test: ## all tests, on the real stack too (containers or native; started and sto
 	  cargo test --workspace --features e2e/real-stack --no-fail-fast "$$@"' test $(ARGS)
 
 test-embedded: ## the tests that need no real stores
+	cargo build --workspace --bins
 	cargo test --workspace $(ARGS)
 
 test-crash: ## the long fault campaign: CRASH_ROUNDS (10) rounds of kills on the real stack

@@ -108,6 +108,7 @@ async fn list(admin: Arc<Admin>, request: Request, _: Params) -> Answer {
 
 async fn get(admin: Arc<Admin>, request: Request, params: Params) -> Answer {
     admin.staff(&request, READ).await?;
+    request.only_query(&[])?;
     let id = params.id("event_id").ok_or_else(Problem::event_not_found)?;
     let found: (Option<EventRow>, Vec<EventFacts>) = admin
         .ask(move |store| async move { Ok((store.event(id).await?, store.event_facts(&[id]).await?)) })
@@ -188,6 +189,7 @@ async fn high_traffic(admin: Arc<Admin>, mut request: Request, params: Params) -
 
 async fn command(admin: Arc<Admin>, request: Request, params: Params) -> Answer {
     admin.staff(&request, READ).await?;
+    request.only_query(&[])?;
     let missing = || Problem::missing("COMMAND_NOT_FOUND", "there is no such command");
     let id = params.uuid("command_id").ok_or_else(missing)?.into_bytes();
     let found = admin.ask(move |store| async move { store.command(&id).await }).await?;
@@ -196,6 +198,7 @@ async fn command(admin: Arc<Admin>, request: Request, params: Params) -> Answer 
 
 async fn parked(admin: Arc<Admin>, request: Request, _: Params) -> Answer {
     admin.staff(&request, OPS).await?;
+    request.only_query(&[])?;
     let rows = admin.ask(|store| async move { store.parked_events().await }).await?;
     let parked: Vec<Value> = rows.iter().map(view::parked).collect();
     Ok(Response::ok(&json!({"parked": parked})))

@@ -1,7 +1,7 @@
 //! Real processes: started from the built binaries, killed by signal.
 
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use std::time::{Duration, Instant};
 
@@ -54,7 +54,8 @@ impl Process {
         Self::spawn(command, name)
     }
 
-    fn spawn(mut command: Command, name: &str) -> Self {
+    /// Starts any of the services, with an ops port of its own.
+    pub fn spawn(mut command: Command, name: &str) -> Self {
         let ops_port = free_port();
         command.env("OPS_ADDR", format!("127.0.0.1:{ops_port}"));
         let folder = tempfile::tempdir().expect("folder");
@@ -75,8 +76,8 @@ impl Process {
         std::fs::read_to_string(&self.log).expect("log file")
     }
 
-    /// Sum of a metric's series that have all these labels (`key="value"`); `None` while nobody answers.
-    pub async fn metric(&self, name: &str, labels: &[&str]) -> Option<f64> {
+    /// All metrics as text; `None` while nobody answers.
+    pub async fn metrics(&self) -> Option<String> {
         let ask = async {
             let mut conn = tokio::net::TcpStream::connect(("127.0.0.1", self.ops_port)).await?;
             conn.write_all(b"GET /metrics HTTP/1.1\r\nHost: ops\r\nConnection: close\r\n\r\n").await?;
@@ -84,7 +85,12 @@ impl Process {
             conn.read_to_string(&mut text).await?;
             std::io::Result::Ok(text)
         };
-        let text = tokio::time::timeout(Duration::from_secs(2), ask).await.ok()?.ok()?;
+        tokio::time::timeout(Duration::from_secs(2), ask).await.ok()?.ok()
+    }
+
+    /// Sum of a metric's series that have all these labels (`key="value"`); `None` while nobody answers.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> Option<f64> {
+        let text = self.metrics().await?;
         let series = text.lines().filter(|line| {
             line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
                 && labels.iter().all(|label| line.contains(label))
@@ -101,6 +107,16 @@ impl Process {
                 return;
             }
             assert!(Instant::now() < until, "{name} {labels:?} is {value:?}; the log: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until /readyz says so.
+    pub async fn wait_until_ready(&mut self, budget: Duration) {
+        let ops = ([127, 0, 0, 1], self.ops_port).into();
+        let until = Instant::now() + budget;
+        while !shared_runtime::lifecycle::healthcheck(ops).await {
+            assert!(self.is_running() && Instant::now() < until, "not ready; the log: {}", self.log());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -142,7 +158,23 @@ impl Drop for Process {
     }
 }
 
-/// A port that was free a moment ago.
+/// Runs a program that is to end by itself; what it said on standard error, and its status.
+pub async fn run_to_end(mut command: Command, budget: Duration) -> Output {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program runs");
+    let until = Instant::now() + budget;
+    while child.try_wait().expect("wait").is_none() {
+        if Instant::now() >= until {
+            child.kill().expect("kill");
+            let said = child.wait_with_output().expect("output").stderr;
+            panic!("{command:?} has started: {}", String::from_utf8_lossy(&said));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    child.wait_with_output().expect("output")
+}
+
+/// A port of loopback that was free a moment ago.
 pub fn free_port() -> u16 {
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     free.local_addr().expect("address").port()

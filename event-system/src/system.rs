@@ -76,22 +76,24 @@ impl System {
         let embedded = is_embedded(&args)?;
         args.admin.check(embedded || args.kafka.allow_unsafe_log)?;
         let (mut guard, mut servers) = (None, None);
-        let (lanes, retention) = if embedded {
-            let (redis, log) = start_embedded(&mut args).await?;
-            servers = Some((redis, log));
+        if embedded {
+            servers = Some(start_embedded(&mut args).await?);
             guard = Some(Arc::new(BacklogGuard::new()));
+        }
+        // Settings first, then whoever must answer.
+        let listeners = [args.gateway.public_addr, args.admin.admin_addr];
+        let verifier = args.auth.build(Audiences::Both, &listeners).await?;
+        let store = Store::of(&args.database)?;
+        let random: SharedRandom = Arc::new(SystemRandom);
+        let redis = RedisClient::new(&args.redis, random.clone())?;
+        store.ping().await.map_err(|e| StartError::unreachable("DATABASE_URL", e))?;
+        let (lanes, retention) = if embedded {
             (EMBEDDED_LANES, None)
         } else {
             let states = check_topics(&args.kafka).await?;
             let lanes = partitions_of(&states, &args.kafka.topics().name(Topic::Apply));
             (lanes, shortest_retention(&args.kafka, &states))
         };
-        let listeners = [args.gateway.public_addr, args.admin.admin_addr];
-        let verifier = args.auth.build(Audiences::Both, &listeners).await?;
-        let store = Store::of(&args.database)?;
-        store.ping().await.map_err(|e| StartError::unreachable("DATABASE_URL", e))?;
-        let random: SharedRandom = Arc::new(SystemRandom);
-        let redis = RedisClient::new(&args.redis, random.clone())?;
         let producer = Arc::new(KafkaProducer::connect(&args.kafka).await?);
 
         let gateway = Gateway::new(GatewayParts {

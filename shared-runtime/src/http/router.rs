@@ -130,7 +130,7 @@ impl<S: Send + Sync + 'static> Router<S> {
         let Some(_inside) = self.gate.enter() else {
             return Err(Problem::unavailable("too many requests at once"));
         };
-        let id = request.request_id_value().clone();
+        let (id, method) = (request.request_id_value().clone(), request.method.clone());
         let state = Arc::clone(&self.state);
         // The call stands inside: a handler may panic before its future exists.
         let answer = catch_panics(async move { handler(state, request, params).await });
@@ -140,6 +140,8 @@ impl<S: Send + Sync + 'static> Router<S> {
                 tracing::error!(route = entry.pattern, request_id = ?id, %panic, "a handler panicked");
                 Err(Problem::internal())
             }
+            // What it has begun may still come to pass, so nobody may be told that nothing was written.
+            Err(_) if !method.is_safe() => Err(Problem::outcome_unknown()),
             Err(_) => Err(Problem::unavailable("no answer in time")),
         }
     }
