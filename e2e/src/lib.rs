@@ -1,12 +1,16 @@
 //! Claims that span binaries: the two columns, the logs they are driven with, and what must hold afterwards.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)] // a test harness: a panic is the report
 
+pub mod campaign;
 pub mod column;
+pub mod crowd;
 pub mod load;
 pub mod log;
 pub mod process;
 pub mod promises;
 pub mod proxy;
+pub mod rounds;
 pub mod scenarios;
 pub mod sql;
 pub mod stack;
+pub mod system;

@@ -30,24 +30,18 @@ impl Process {
         name: &str,
         settings: &[(&str, &str)],
     ) -> Self {
-        let mut command = Command::new(binary("apply-worker"));
+        let mut command = on_column("apply-worker", column, database_url);
         command
-            .env("KAFKA_BROKERS", column.kafka.kafka_brokers.as_deref().expect("real column"))
-            .env("KAFKA_TOPIC_PREFIX", &column.kafka.kafka_topic_prefix)
             .env("KAFKA_SESSION_TIMEOUT", "6s")
-            .env("ALLOW_UNSAFE_LOG", "true")
-            .env("DATABASE_URL", database_url)
             .env("DATABASE_IDLE_TIMEOUT", "4s")
-            .env("LOG", "info,librdkafka=off")
             .envs(settings.iter().copied());
         Self::spawn(command, name)
     }
 
-    fn spawn(mut command: Command, name: &str) -> Self {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        let ops_port = free.local_addr().expect("address").port();
-        drop(free);
-        command.env("OPS_ADDR", format!("127.0.0.1:{ops_port}"));
+    /// Starts a command of this workspace, with an ops port and a log file of its own.
+    pub fn spawn(mut command: Command, name: &str) -> Self {
+        let ops_port = free_port();
+        command.env("OPS_ADDR", format!("127.0.0.1:{ops_port}")).env("LOG", "info,librdkafka=off");
         let folder = tempfile::tempdir().expect("folder");
         let kept = std::env::var("E2E_LOG_DIR").map_or_else(|_| folder.path().to_owned(), PathBuf::from);
         let log = kept.join(format!("{name}-{ops_port}.log"));
@@ -126,6 +120,31 @@ impl Drop for Process {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// A binary of this workspace with a real column's settings.
+pub fn on_column(name: &str, column: &Column, database_url: &str) -> Command {
+    let mut command = Command::new(binary(name));
+    command
+        .env("KAFKA_BROKERS", column.kafka.kafka_brokers.as_deref().expect("real column"))
+        .env("KAFKA_TOPIC_PREFIX", &column.kafka.kafka_topic_prefix)
+        .env("ALLOW_UNSAFE_LOG", "true")
+        .env("DATABASE_URL", database_url);
+    command
+}
+
+/// Runs an operator's command to its end: exit code, and all that it printed.
+pub async fn run(mut command: Command) -> (Option<i32>, String) {
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic");
+    let output = output.expect("binary starts");
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    (output.status.code(), text.concat())
+}
+
+/// A port of the loopback that nobody uses now.
+pub fn free_port() -> u16 {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    free.local_addr().expect("address").port()
 }
 
 /// Path of a binary beside the test's own.
