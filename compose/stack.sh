@@ -173,7 +173,8 @@ stop_servers() {
 wait_ready() {
   local name="$1" end=$((SECONDS + STACK_WAIT)) log="$STACK_DIR/$1.log"
   until answers "$name"; do
-    pid_of "$name" >/dev/null || { tail -n 15 "$log" >&2; die "$name ended while starting; see $log"; }
+    # Not pid_of: between fork and exec, and until Redis has changed its folder, a new server does not look like one.
+    kill -0 "$(cat "$STACK_DIR/$name.pid")" 2>/dev/null || { tail -n 15 "$log" >&2; die "$name ended while starting; see $log"; }
     [ "$SECONDS" -lt "$end" ] || { tail -n 15 "$log" >&2; die "$name did not answer in ${STACK_WAIT} s; see $log"; }
     sleep 0.1
   done
