@@ -10,10 +10,10 @@ use shared_domain::EventId;
 use shared_proto::{EVENT_ID, Lane, REQUEST_ID};
 use shared_runtime::clock::{SharedClock, SharedRandom};
 use shared_runtime::log::producer::{ProduceError, Producer, ToProduce};
-use shared_runtime::store::Store;
 use shared_runtime::store::commands::{Change, Changed, CommandError, StaffRequest};
 use shared_runtime::store::error_class::StoreError;
 use shared_runtime::store::rows::OutboxRow;
+use shared_runtime::store::{STOCK_ADDED, Store};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -128,8 +128,14 @@ impl<P: Producer> Relay<P> {
     }
 
     async fn publish(&self, lease_until: i64) -> Result<(), RelayError> {
-        self.store.hold_back_stock(self.clock.now_ms() + STOCK_DELAY_MS).await?;
         let mut rows = self.store.unpublished().await?;
+        // The clock is read behind the rows, and only these rows get the moment: a database that stood still in between
+        // must not date a row before its own commit.
+        let not_before = self.clock.now_ms() + STOCK_DELAY_MS;
+        for row in rows.iter_mut().filter(|row| row.kind == STOCK_ADDED && row.not_before.is_none()) {
+            self.store.hold_back(row, not_before).await?;
+            row.not_before = Some(not_before);
+        }
         let mut events = Vec::new();
         while let Some(first) = rows.first() {
             let event = first.event_id;

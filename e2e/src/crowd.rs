@@ -146,7 +146,9 @@ impl Crowd {
     pub async fn enter(&self, member: i64, mut random: StdRng) -> Heard {
         loop {
             match self.press(member, random.random_range(0..self.gateways())).await {
-                Heard::Nothing => tokio::time::sleep(Duration::from_millis(random.random_range(50..250))).await,
+                Heard::Nothing => {
+                    tokio::time::sleep(Duration::from_millis(random.random_range(50..250))).await
+                }
                 heard => return heard,
             }
         }

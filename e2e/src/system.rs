@@ -69,7 +69,8 @@ impl System {
         let admin = Process::spawn(command, &format!("{name}-admin"));
         let http = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().expect("client");
         let (name, none) = (name.to_owned(), Vec::new());
-        let mut system = Self { column, redis_url, gateways: none, admin, name, admin_addr, http, key, folder };
+        let mut system =
+            Self { column, redis_url, gateways: none, admin, name, admin_addr, http, key, folder };
         for database_url in gateways {
             let addr = SocketAddr::from(([127, 0, 0, 1], free_port()));
             let process = system.gateway_process(addr, database_url);
@@ -210,7 +211,9 @@ impl System {
         assert!(misled.is_empty(), "{} winners were told LOSE: {misled:?}", misled.len());
 
         let mut asking = JoinSet::new();
-        for (n, member) in members.iter().filter(|(_, m)| !m.receipts.is_empty()).map(|(id, _)| *id).enumerate() {
+        for (n, member) in
+            members.iter().filter(|(_, m)| !m.receipts.is_empty()).map(|(id, _)| *id).enumerate()
+        {
             let expected = if by_member[&member].status == 1 { "WIN" } else { "LOSE" };
             let (crowd, gateway) = (crowd.clone(), n % crowd.gateways());
             if asking.len() >= 64 {

@@ -39,7 +39,8 @@ async fn a_killed_gateway_loses_and_doubles_nothing() {
             }
         }
         let heard = crowd.acked() + crowd.answered("409 LOSE");
-        wait_until("the new ones answer", async || crowd.acked() + crowd.answered("409 LOSE") >= heard + 150).await;
+        wait_until("the new ones answer", async || crowd.acked() + crowd.answered("409 LOSE") >= heard + 150)
+            .await;
         stream.stop().await;
         system.check(event, &crowd, stock, false).await.with("gateways_killed", KILLS + 1)
     })

@@ -36,7 +36,10 @@ async fn entries_go_on(crowd: &Crowd) {
 async fn without_redis(system: &System, crowd: &Crowd) {
     for gateway in &system.gateways {
         gateway.process.wait_for_metric("event_redis_breaker_open", &[], 1.0, BUDGET).await;
-        gateway.process.wait_for_metric("event_redis_requests_total", &["outcome=\"open\""], 1.0, BUDGET).await;
+        gateway
+            .process
+            .wait_for_metric("event_redis_requests_total", &["outcome=\"open\""], 1.0, BUDGET)
+            .await;
     }
     wait_for_more(system, DECISIONS, "decision=\"local_allowed\"", 100.0).await;
     entries_go_on(crowd).await;

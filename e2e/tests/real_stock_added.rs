@@ -41,14 +41,19 @@ async fn pause(random: &mut StdRng, up_to_ms: u64) {
 async fn sold_out(system: &System, event: Event, crowd: &Crowd, stranger: i64) {
     for gateway in 0..crowd.gateways() {
         system.wait_for_status(event.id, gateway, "SOLD_OUT").await;
-        wait_until("a stranger hears LOSE", async || crowd.press(stranger, gateway).await == Heard::Lose).await;
+        wait_until("a stranger hears LOSE", async || crowd.press(stranger, gateway).await == Heard::Lose)
+            .await;
     }
 }
 
-/// One member, who comes before or behind the new stock: presses at the first gateway until the entry is taken, and then asks both gateways in every way.
+/// One member, who comes before or behind the new stock: presses at the first gateway until the entry is taken (or
+/// long enough: it may be sold out again), and then asks both gateways in every way.
 async fn ask_again_and_again(crowd: Crowd, member: i64, mut random: StdRng) {
     pause(&mut random, 4_000).await;
-    while crowd.press(member, 0).await != Heard::Accepted {
+    for _ in 0..100 {
+        if crowd.press(member, 0).await == Heard::Accepted {
+            break;
+        }
         tokio::time::sleep(Duration::from_millis(random.random_range(10..60))).await;
     }
     for _ in 0..20 {
@@ -82,7 +87,8 @@ async fn nobody_who_wins_new_stock_was_told_lose() {
         for addition in 0..ADDITIONS {
             sold_out(&system, event, &crowd, -1 - addition).await;
             worker.signal("STOP");
-            let delay = [Delay::Database, Delay::Gateway, Delay::Server, Delay::None][random.random_range(0..4)];
+            let delay =
+                [Delay::Database, Delay::Gateway, Delay::Server, Delay::None][random.random_range(0..4)];
             let mut askers = JoinSet::new();
             for member in next..next + ASKERS {
                 let (crowd, random) = (crowd.clone(), StdRng::seed_from_u64(random.random()));

@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use shared_domain::EventId;
 
-use super::{Conn, snapshot::STOCK_ADDED};
+use super::Conn;
 use crate::store::error_class::StoreError;
 use crate::store::rows::{CommandAppliedRow, CommandStatus, OutboxRow};
 use crate::store::schema::{command_applied, outbox as o, relay_lease};
@@ -56,13 +56,18 @@ pub async fn unpublished(conn: &mut Conn) -> Result<Vec<OutboxRow>, StoreError> 
         .await?)
 }
 
-/// Gives `StockAdded` rows that were read for the first time their earliest moment (ms).
-pub async fn hold_back_stock(conn: &mut Conn, not_before: i64) -> Result<usize, StoreError> {
-    let rows = o::table
-        .filter(o::published_at.is_null())
-        .filter(o::kind.eq(STOCK_ADDED))
-        .filter(o::not_before.is_null());
-    Ok(diesel::update(rows).set(o::not_before.eq(Some(not_before))).execute(conn).await?)
+/// Gives a row its earliest moment (ms), unless it has one.
+pub async fn hold_back(
+    conn: &mut Conn,
+    event: EventId,
+    ordinal: i64,
+    lane: i32,
+    not_before: i64,
+) -> Result<(), StoreError> {
+    let row = o::table.filter(o::event_id.eq(event)).filter(o::ordinal.eq(ordinal)).filter(o::lane.eq(lane));
+    let row = row.filter(o::not_before.is_null());
+    diesel::update(row).set(o::not_before.eq(Some(not_before))).execute(conn).await?;
+    Ok(())
 }
 
 /// Notes the broker's ack.
