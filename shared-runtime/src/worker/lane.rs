@@ -82,7 +82,8 @@ pub(super) struct LaneState {
     buffer: VecDeque<Item>,
     in_flight: VecDeque<Item>,
     oldest: Option<Instant>,
-    dead_run: usize,
+    /// Records in a row that could not be decoded, up to the cursor.
+    pub dead_run: usize,
 }
 
 impl LaneState {
@@ -188,6 +189,7 @@ impl LaneState {
         let mut dead = Vec::new();
         let mut last = None;
         let mut timestamp = None;
+        let mut dead_run = self.dead_run;
         while self.in_flight.len() < self.limit {
             match self.buffer.front() {
                 None => break,
@@ -198,8 +200,8 @@ impl LaneState {
                     break;
                 }
                 Some(Item::Dead(letter)) => {
-                    self.dead_run += 1;
-                    if self.dead_run > dead_brake {
+                    dead_run += 1;
+                    if dead_run > dead_brake {
                         return Err(Halt::Brake(format!(
                             "{dead_brake} records in a row cannot be decoded, up to offset {}",
                             letter.offset
@@ -209,7 +211,7 @@ impl LaneState {
                     dead.push(letter.clone());
                 }
                 Some(Item::Record(record, at)) => {
-                    self.dead_run = 0;
+                    dead_run = 0;
                     last = Some((record.entry.offset, record.bytes.clone()));
                     timestamp = timestamp.or(*at);
                     records.push(record.clone());
@@ -238,7 +240,9 @@ impl LaneState {
             self.cursor = last.offset() + 1;
         }
         let records = self.in_flight.len();
-        self.in_flight.clear();
+        for item in self.in_flight.drain(..) {
+            self.dead_run = if matches!(item, Item::Dead(_)) { self.dead_run + 1 } else { 0 };
+        }
         self.busy_since = None;
         self.tries = 0;
         self.wait_until = None;

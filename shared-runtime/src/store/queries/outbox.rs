@@ -3,6 +3,7 @@
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use shared_domain::EventId;
+use shared_proto::Lane;
 
 use super::Conn;
 use crate::store::error_class::StoreError;
@@ -80,6 +81,17 @@ pub async fn mark_published(
 ) -> Result<(), StoreError> {
     let row = o::table.filter(o::event_id.eq(event)).filter(o::ordinal.eq(ordinal)).filter(o::lane.eq(lane));
     diesel::update(row).set(o::published_at.eq(Some(now))).execute(conn).await?;
+    Ok(())
+}
+
+/// A lane goes on in another log, or elsewhere in this one: its commands that are not applied go out again.
+pub async fn publish_again(conn: &mut Conn, lane: &Lane) -> Result<(), StoreError> {
+    let rows = o::table
+        .filter(o::settled_at.is_null())
+        .filter(o::published_at.is_not_null())
+        .filter(o::topic.eq(&lane.topic))
+        .filter(o::lane.eq(lane.partition));
+    diesel::update(rows).set(o::published_at.eq(None::<i64>)).execute(conn).await?;
     Ok(())
 }
 
