@@ -92,7 +92,7 @@ async fn a_bad_deploy_is_braked_and_nobody_loses_rank() {
     rounds("bad-deploy", async |seed| {
         let (column, mut random, _) = set_up("deploy", seed).await;
         let refuse = "CREATE TRIGGER refuse_all BEFORE INSERT ON event_entry FOR EACH ROW \
-                      SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'refused by a bad deploy'";
+                      SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'record refused by a bad deploy'";
         execute(&column.database_url, refuse).await;
         for event in 1..=EVENTS {
             append(&column, 0, event, scheduled(&column, event, STOCK, 0)).await;
