@@ -30,7 +30,18 @@ impl Process {
         name: &str,
         settings: &[(&str, &str)],
     ) -> Self {
-        let mut command = on_column("apply-worker", column, database_url);
+        Self::start("apply-worker", column, database_url, name, settings)
+    }
+
+    /// Starts one of the binaries on a column; what it needs beyond the three stores is in `settings`.
+    pub fn start(
+        program: &str,
+        column: &Column,
+        database_url: &str,
+        name: &str,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let mut command = on_column(program, column, database_url);
         command
             .env("KAFKA_SESSION_TIMEOUT", "6s")
             .env("DATABASE_IDLE_TIMEOUT", "4s")
@@ -41,13 +52,18 @@ impl Process {
     /// Starts a command of this workspace, with an ops port and a log file of its own.
     pub fn spawn(mut command: Command, name: &str) -> Self {
         let ops_port = free_port();
-        command.env("OPS_ADDR", format!("127.0.0.1:{ops_port}")).env("LOG", "info,librdkafka=off");
+        command.env("OPS_ADDR", format!("127.0.0.1:{ops_port}"));
         let folder = tempfile::tempdir().expect("folder");
         let kept = std::env::var("E2E_LOG_DIR").map_or_else(|_| folder.path().to_owned(), PathBuf::from);
         let log = kept.join(format!("{name}-{ops_port}.log"));
         let err = std::fs::File::create(&log).expect("log file");
         let child = command.stdout(Stdio::null()).stderr(err).spawn().expect("binary starts");
         Self { child, ops_port, log, _folder: folder }
+    }
+
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// What it has written to its log.
@@ -129,7 +145,8 @@ pub fn on_column(name: &str, column: &Column, database_url: &str) -> Command {
         .env("KAFKA_BROKERS", column.kafka.kafka_brokers.as_deref().expect("real column"))
         .env("KAFKA_TOPIC_PREFIX", &column.kafka.kafka_topic_prefix)
         .env("ALLOW_UNSAFE_LOG", "true")
-        .env("DATABASE_URL", database_url);
+        .env("DATABASE_URL", database_url)
+        .env("LOG", "info,librdkafka=off");
     command
 }
 
@@ -141,7 +158,7 @@ pub async fn run(mut command: Command) -> (Option<i32>, String) {
     (output.status.code(), text.concat())
 }
 
-/// A port of the loopback that nobody uses now.
+/// A port that was free a moment ago.
 pub fn free_port() -> u16 {
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     free.local_addr().expect("address").port()

@@ -9,7 +9,7 @@ use admin_api::{Admin, AdminArgs, AdminParts};
 use api_gateway::{Gateway, GatewayArgs, GatewayParts};
 use apply_worker::{ApplyParts, GROUP};
 use clap::Args;
-use shared_proto::Topic;
+use shared_proto::{Lane, Topic};
 use shared_runtime::auth::{Audiences, AuthArgs, DevKey};
 use shared_runtime::clock::{SharedRandom, SystemClock, SystemRandom};
 use shared_runtime::config::{ConfigError, StartError};
@@ -92,6 +92,13 @@ impl System {
         let url = args.database.database_url.clone().unwrap_or_default();
         let store = Store::open(&args.database, &url)?;
         store.ping().await.map_err(|e| unreachable("DATABASE_URL", e))?;
+        if embedded {
+            // The log is a new, empty one: what a killed process had published and not applied went with the old one.
+            for lane in 0..EMBEDDED_LANES {
+                let lane = Lane::new(args.kafka.topics().name(Topic::Apply), lane);
+                store.publish_again(&lane).await.map_err(|e| unreachable("DATABASE_URL", e))?;
+            }
+        }
         let random: SharedRandom = Arc::new(SystemRandom);
         let redis = RedisClient::new(&args.redis, random.clone())?;
         let producer = Arc::new(KafkaProducer::connect(&args.kafka).await?);

@@ -38,7 +38,7 @@ impl Served {
 
     async fn start(&mut self) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_event-system"));
-        command.arg("serve").env("DATA_DIR", self.data.path());
+        command.arg("serve").env("DATA_DIR", self.data.path()).env("LOG", "info,librdkafka=off");
         for real in ["DATABASE_URL", "REDIS_URL", "KAFKA_BROKERS"] {
             command.env_remove(real);
         }
