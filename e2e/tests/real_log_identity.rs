@@ -105,15 +105,21 @@ async fn a_running_worker_does_not_go_on_in_a_topic_made_again() {
             wait_for_entries(&column.store, event_of(lane), lane, 50, BUDGET).await;
         }
         recreate_topic(&column).await;
-        // Every lane is longer than the cursor soon, so that no offset is out of range when the worker looks; or one
-        // stays shorter.
-        let short = random.random::<bool>();
-        let records = |lane| if lane == 2 && short { 10 } else { 200 };
+        // Shorter than the cursor when the worker looks, and longer while it stands still. (Where every lane is longer
+        // at once, nothing tells the client: ARCHITECTURE.md, "Known issues".)
+        let few = random.random_range(0..20);
         for lane in 0..LANES {
-            append_entries(&column, lane, event_of(lane), (1_000..1_000 + records(lane)).collect()).await;
+            append_entries(&column, lane, event_of(lane), (1_000..1_000 + few).collect()).await;
         }
-        wait_for_halt(&worker, 1, "mismatch").await;
-        wait_for_halt(&worker, 2, if short { "beyond_end" } else { "mismatch" }).await;
+        for lane in 0..LANES {
+            wait_for_halt(&worker, lane, "beyond_end").await;
+        }
+        for lane in 0..LANES {
+            append_entries(&column, lane, event_of(lane), (1_000 + few..1_200).collect()).await;
+        }
+        for lane in 0..LANES {
+            wait_for_halt(&worker, lane, "mismatch").await;
+        }
         assert_eq!(decided(&column).await, Some(vec![50; 4]), "nothing was applied");
         for lane in 0..LANES {
             let (code, text) = lanes(&column, "reset", lane, 0).await;
@@ -121,10 +127,9 @@ async fn a_running_worker_does_not_go_on_in_a_topic_made_again() {
         }
         assert_eq!(audited(&column, "LANE_RESET").await, i64::from(LANES));
         for lane in 0..LANES {
-            wait_for_entries(&column.store, event_of(lane), lane, 50 + records(lane), BUDGET).await;
+            wait_for_entries(&column.store, event_of(lane), lane, 250, BUDGET).await;
         }
-        let decided: i64 = (0..LANES).map(|lane| 50 + records(lane)).sum();
-        Figures::default().with("decided", decided).with("lanes_halted", 4).with("reset", 4)
+        Figures::default().with("decided", 1_000).with("lanes_halted", 4).with("reset", 4)
     })
     .await;
 }

@@ -79,6 +79,8 @@ pub(super) struct LaneState {
     pub tries: u32,
     pub wait_until: Option<Instant>,
     pub committed: i64,
+    /// Cursor when the log's end was last asked for: the answer cannot be less, unless it is another log.
+    pub seen: i64,
     buffer: VecDeque<Item>,
     in_flight: VecDeque<Item>,
     oldest: Option<Instant>,
@@ -104,6 +106,7 @@ impl LaneState {
             tries: 0,
             wait_until: None,
             committed: -1,
+            seen: 0,
             buffer: VecDeque::new(),
             in_flight: VecDeque::new(),
             oldest: None,
