@@ -158,10 +158,15 @@ pub async fn run(mut command: Command) -> (Option<i32>, String) {
     (output.status.code(), text.concat())
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago. Below the range from which the system takes ports for outgoing connections, so
+/// that none of those is in the way when it is bound.
 pub fn free_port() -> u16 {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    free.local_addr().expect("address").port()
+    loop {
+        let port = rand::random_range(20_000..32_000);
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Path of a binary beside the test's own.
