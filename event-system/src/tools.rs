@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use shared_runtime::auth::{DevKey, write_secret_file};
 use shared_runtime::clock::{Random, SystemRandom};
-use shared_runtime::config::{ConfigError, StartError};
+use shared_runtime::config::{ConfigError, StartError, not_empty};
 use shared_runtime::log::{KafkaArgs, create_topics, inspect_topics};
 use shared_runtime::store::{self, MigrateError};
 
@@ -17,7 +17,7 @@ use crate::system::dev_key_path;
 #[derive(Debug, Args)]
 pub struct MigrateArgs {
     /// `mysql://` or `sqlite://`
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_parser = not_empty)]
     database_url: String,
     /// Only print what is pending
     #[arg(long)]
@@ -27,9 +27,7 @@ pub struct MigrateArgs {
 pub async fn migrate(args: MigrateArgs) -> Result<ExitCode, Failure> {
     let names = store::migrate(&args.database_url, args.dry_run).await.map_err(|error| match error {
         MigrateError::Config(error) => StartError::Config(error),
-        MigrateError::Unreachable(problem) => {
-            StartError::Unreachable { setting: "DATABASE_URL".to_owned(), problem }
-        }
+        MigrateError::Unreachable(problem) => StartError::unreachable("DATABASE_URL", problem),
         MigrateError::Failed(problem) => ConfigError::new("DATABASE_URL", problem).into(),
     })?;
     let verb = if args.dry_run { "pending" } else { "applied" };

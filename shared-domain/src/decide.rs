@@ -2,6 +2,9 @@
 //!
 //! Whatever the split into batches and whatever is redelivered, one log gives one set of rows and one digest.
 
+mod changes;
+mod state;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -9,179 +12,11 @@ use shared_proto::v1::{self, log_record::Kind};
 
 use crate::definition::approval_of;
 use crate::{
-    Approval, DIGEST_START, Digest, EntryId, EntryStatus, EventDefinition, EventId, MemberId, Millis, Reason,
-    Stock, digest_step,
+    EntryId, EntryStatus, EventDefinition, EventId, EventType, MemberId, Reason, Stock, digest_step,
 };
 
-/// One record as the fold sees it.
-#[derive(Debug, Clone)]
-pub struct LogEntry {
-    /// Offset in the lane.
-    pub offset: i64,
-    /// Event it belongs to.
-    pub event_id: EventId,
-    /// What it says.
-    pub kind: Kind,
-}
-
-/// Counters and state of one event in one lane, at a position of that lane.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LaneState {
-    /// Entries with a row; the next one gets `seq + 1`.
-    pub seq: i64,
-    /// Winners.
-    pub wins: i64,
-    /// Entries that lost.
-    pub losses: i64,
-    /// Entries that may not count.
-    pub rejections: i64,
-    /// Points granted.
-    pub paid: i64,
-    /// Digest chain over the rows.
-    pub digest: Digest,
-    /// Approval in force at this position.
-    pub approval: Option<Approval>,
-    /// Offset of the `Closed` record.
-    pub closed_at: Option<i64>,
-    /// Offset of the `Deleted` record.
-    pub deleted_at: Option<i64>,
-    /// Offset of the record that took the last prize of all options; gone when stock is added.
-    pub exhausted_at: Option<i64>,
-}
-
-impl LaneState {
-    /// The state right behind a `Scheduled` record.
-    pub fn new(approval: Option<Approval>) -> Self {
-        Self {
-            seq: 0,
-            wins: 0,
-            losses: 0,
-            rejections: 0,
-            paid: 0,
-            digest: DIGEST_START,
-            approval,
-            closed_at: None,
-            deleted_at: None,
-            exhausted_at: None,
-        }
-    }
-}
-
-/// Stock of one option, by its index in the event.
-pub type StockLevel = Stock;
-
-/// One event as one lane knows it.
-#[derive(Debug, Clone)]
-pub struct EventInLane {
-    /// The definition, shared.
-    pub definition: Arc<EventDefinition>,
-    /// Counters.
-    pub lane: LaneState,
-    /// Stock, one an option.
-    pub stock: Vec<StockLevel>,
-}
-
-/// What the database already knows of the records in a batch.
-#[derive(Debug, Clone, Default)]
-pub struct Known {
-    /// Entries that have a row.
-    pub entries: HashSet<(EventId, EntryId)>,
-    /// Commands that were applied in this lane.
-    pub commands: HashSet<[u8; 16]>,
-    /// Entries that count, a member, for events that limit them.
-    pub member_entries: HashMap<(EventId, MemberId), u32>,
-    /// Offsets that an operator gave up.
-    pub rejected_offsets: HashSet<i64>,
-}
-
-/// One new row of `event_entry`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DecidedEntry {
-    /// Event.
-    pub event_id: EventId,
-    /// Place in the lane, from 1.
-    pub seq: i64,
-    /// Offset of the record.
-    pub offset: i64,
-    /// Entry.
-    pub entry_id: EntryId,
-    /// Member.
-    pub member_id: MemberId,
-    /// Outcome.
-    pub status: EntryStatus,
-    /// Why, where it is REJECTED.
-    pub reason: Option<Reason>,
-    /// Option won, by index.
-    pub option: Option<u16>,
-    /// Points won.
-    pub amount: i64,
-    /// Number among the winners, from 1, in one-lane events.
-    pub rank: Option<i64>,
-    /// When the gateway accepted it.
-    pub accepted_at: Millis,
-}
-
-/// What became of a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CommandOutcome {
-    /// It took effect at its position.
-    Applied,
-    /// It had none; the text is a stable code.
-    Refused(&'static str),
-}
-
-/// One new row of `command_applied`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DecidedCommand {
-    /// Command.
-    pub command_id: [u8; 16],
-    /// Event.
-    pub event_id: EventId,
-    /// Offset of the record.
-    pub offset: i64,
-    /// Outcome.
-    pub outcome: CommandOutcome,
-}
-
-/// What one batch changes.
-#[derive(Debug, Clone, Default)]
-pub struct Decisions {
-    /// New rows, in log order.
-    pub entries: Vec<DecidedEntry>,
-    /// Commands that were met for the first time.
-    pub commands: Vec<DecidedCommand>,
-    /// Events that this batch scheduled.
-    pub scheduled: Vec<EventId>,
-    /// Prizes won, by event and option index.
-    pub won: BTreeMap<(EventId, u16), i64>,
-    /// Prizes added, by event and option index.
-    pub added: BTreeMap<(EventId, u16), i64>,
-    /// Offsets given up by `Rejected` records in this batch: event, offset, command.
-    pub given_up: Vec<(EventId, i64, [u8; 16])>,
-    /// Records that repeated an entry or a command.
-    pub repeats: u64,
-}
-
-/// A record that this build cannot decide. Its event parks (DESIGN section 5, "Poison").
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("event {event_id}, offset {offset}: {why}")]
-pub struct Undecidable {
-    /// Event.
-    pub event_id: EventId,
-    /// Offset of the record.
-    pub offset: i64,
-    /// Why.
-    pub why: String,
-}
-
-/// The events of a lane and what a batch did to them.
-#[derive(Debug, Clone, Default)]
-pub struct Fold {
-    /// States behind the batch.
-    pub events: BTreeMap<EventId, EventInLane>,
-    /// The changes.
-    pub decisions: Decisions,
-}
+pub use changes::{CommandOutcome, DecidedCommand, DecidedEntry, Decisions, Fold, Undecidable};
+pub use state::{EventInLane, Known, LaneState, LogEntry};
 
 /// Judges `records` (one lane, ascending offsets) from the states in `events`.
 ///
@@ -353,28 +188,29 @@ impl Folder<'_> {
         if earlier.is_some() && !matches!(outcome, Outcome::Rejected(_)) {
             *self.member_entries.entry(member).or_default() += 1;
         }
-        let lane = &mut event.lane;
-        lane.seq = lane.seq.checked_add(1).ok_or("seq overflows")?;
+        event.lane.seq = event.lane.seq.checked_add(1).ok_or("seq overflows")?;
         let (mut reason, mut option, mut amount, mut rank) = (None, None, 0, None);
         let status = match outcome {
             Outcome::Win(won) => {
                 option = won;
-                amount = event.definition.reward.amount();
-                lane.wins += 1;
-                lane.paid = lane.paid.checked_add(amount).ok_or("paid overflows")?;
-                rank = (event.definition.lanes.len() == 1).then_some(lane.wins);
+                let key = self.known.reward_keys.get(&record.event_id);
+                amount = event.next_reward(record.event_id, &entry_id, key).map_err(|e| e.to_string())?;
+                event.pay(amount)?;
+                rank = (event.definition.lanes.len() == 1).then_some(event.lane.wins);
                 EntryStatus::Win
             }
+            Outcome::Pending => EntryStatus::Pending,
             Outcome::Lose => {
-                lane.losses += 1;
+                event.lane.losses += 1;
                 EntryStatus::Lose
             }
             Outcome::Rejected(why) => {
-                lane.rejections += 1;
+                event.lane.rejections += 1;
                 reason = Some(why);
                 EntryStatus::Rejected
             }
         };
+        let lane = &mut event.lane;
         lane.digest = digest_step(&lane.digest, lane.seq, &entry_id, status, reason, option, amount);
         if let Some(won) = option {
             event.stock[usize::from(won)].decrease(1).map_err(|e| e.to_string())?;
@@ -401,6 +237,8 @@ impl Folder<'_> {
 }
 
 enum Outcome {
+    /// In a raffle: the draw decides.
+    Pending,
     Win(Option<u16>),
     Lose,
     Rejected(Reason),
@@ -434,6 +272,9 @@ fn judge(event: &EventInLane, entry: &v1::Entry, earlier: Option<(u32, u32)>) ->
     }
     if earlier.is_some_and(|(limit, so_far)| so_far >= limit) {
         return reject(Reason::EntryLimitReached);
+    }
+    if event.definition.event_type == EventType::Raffle {
+        return Outcome::Pending;
     }
     if event.stock.is_empty() {
         return Outcome::Win(None);

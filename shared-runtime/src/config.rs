@@ -15,6 +15,20 @@ impl ConfigError {
     pub fn new(setting: impl Into<String>, problem: impl ToString) -> Self {
         Self { setting: setting.into(), problem: problem.to_string() }
     }
+
+    /// A setting without which the real stack cannot be reached.
+    pub fn required(setting: impl Into<String>) -> Self {
+        Self::new(setting, "is required with the real stack (`event-system serve` needs none)")
+    }
+}
+
+/// Takes a text that must say something. An empty one, e.g. from a secret that was not filled in, is a mistake everywhere,
+/// never the same as none: unset it to have none. For clap's `value_parser`.
+pub fn not_empty(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("is empty; give a value, or unset it".to_owned()),
+        text => Ok(text.to_owned()),
+    }
 }
 
 /// Why a process could not start.
@@ -34,6 +48,11 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// A dependency that did not answer, by the setting that names it.
+    pub fn unreachable(setting: impl Into<String>, problem: impl ToString) -> Self {
+        Self::Unreachable { setting: setting.into(), problem: problem.to_string() }
+    }
+
     /// Says it on standard error, and gives the exit code.
     #[allow(clippy::print_stderr)] // the log may not be set up yet, and a person reads this
     pub fn exit(&self, program: &str) -> std::process::ExitCode {

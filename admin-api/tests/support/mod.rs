@@ -24,6 +24,11 @@ pub const LANES: i32 = 4;
 pub struct MemoryLog {
     pub records: Mutex<Vec<(i32, Vec<u8>)>>,
     pub broken: AtomicBool,
+    /// A lane that refuses.
+    pub broken_lane: Mutex<Option<i32>>,
+    /// A lane that does not answer until `release`.
+    pub silent_lane: Mutex<Option<i32>>,
+    pub release: CancellationToken,
 }
 
 impl Producer for MemoryLog {
@@ -32,7 +37,11 @@ impl Producer for MemoryLog {
     }
 
     async fn produce(&self, record: ToProduce<'_>) -> Result<i64, ProduceError> {
-        if self.broken.load(Ordering::SeqCst) {
+        let lane = Some(record.lane.partition);
+        if *self.silent_lane.lock().unwrap() == lane {
+            self.release.cancelled().await;
+        }
+        if self.broken.load(Ordering::SeqCst) || *self.broken_lane.lock().unwrap() == lane {
             return Err(ProduceError::Unknown("on purpose".to_owned()));
         }
         let mut records = self.records.lock().unwrap();

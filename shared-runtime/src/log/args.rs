@@ -6,13 +6,13 @@ use clap::Args;
 use rdkafka::ClientConfig;
 use shared_proto::TopicNames;
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, not_empty};
 
 /// Settings of Kafka.
 #[derive(Debug, Clone, Args)]
 pub struct KafkaArgs {
     /// `host:port` of brokers, separated by commas; unset: embedded.
-    #[arg(long, env = "KAFKA_BROKERS")]
+    #[arg(long, env = "KAFKA_BROKERS", value_parser = not_empty)]
     pub kafka_brokers: Option<String>,
     /// `plaintext`; TLS and SASL are not built in yet.
     #[arg(long, env = "KAFKA_SECURITY_PROTOCOL", default_value = "plaintext")]
@@ -55,10 +55,7 @@ impl KafkaArgs {
 
     /// What every client is configured with.
     pub fn client(&self) -> Result<ClientConfig, ConfigError> {
-        let brokers = self
-            .kafka_brokers
-            .as_deref()
-            .ok_or_else(|| ConfigError::new("KAFKA_BROKERS", "is required with the real stack"))?;
+        let brokers = self.kafka_brokers.as_deref().ok_or_else(|| ConfigError::required("KAFKA_BROKERS"))?;
         if !self.kafka_security_protocol.eq_ignore_ascii_case("plaintext") {
             return Err(ConfigError::new("KAFKA_SECURITY_PROTOCOL", "only plaintext is built in"));
         }

@@ -10,6 +10,8 @@ use super::args::KafkaArgs;
 use super::producer::{ProduceError, Producer, ToProduce};
 use crate::config::StartError;
 
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// A producer on a Kafka cluster. Cheap to clone.
 #[derive(Clone)]
 pub struct KafkaProducer {
@@ -30,20 +32,29 @@ impl KafkaProducer {
             .set("linger.ms", "1")
             .set("queue.buffering.max.messages", "100000")
             .set("queue.buffering.max.kbytes", "65536");
-        let inner: FutureProducer = config.create().map_err(|e| unreachable(e.to_string()))?;
+        let inner: FutureProducer = config.create().map_err(unreachable)?;
         let client = inner.clone();
         let log_id =
             tokio::task::spawn_blocking(move || client.client().fetch_cluster_id(Duration::from_secs(10)))
                 .await
                 .ok()
                 .flatten()
-                .ok_or_else(|| unreachable("no broker answers".to_owned()))?;
+                .ok_or_else(|| unreachable("no broker answers"))?;
         Ok(Self {
             inner,
             log_id,
             acked: metrics::histogram!("event_produce_ack_seconds", "outcome" => "acked"),
             failed: metrics::histogram!("event_produce_ack_seconds", "outcome" => "failed"),
         })
+    }
+
+    /// Asks the brokers for an answer. Errors: none came, or not in time.
+    pub async fn ping(&self, topic: String) -> Result<(), String> {
+        let inner = self.inner.clone();
+        let asked = tokio::task::spawn_blocking(move || {
+            inner.client().fetch_metadata(Some(&topic), PING_TIMEOUT).map(drop)
+        });
+        asked.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     }
 
     /// Waits for what is queued; blocks the calling task's thread pool, not the runtime.
@@ -93,8 +104,8 @@ impl Producer for KafkaProducer {
     }
 }
 
-fn unreachable(problem: String) -> StartError {
-    StartError::Unreachable { setting: "KAFKA_BROKERS".to_owned(), problem }
+fn unreachable(problem: impl ToString) -> StartError {
+    StartError::unreachable("KAFKA_BROKERS", problem)
 }
 
 /// Errors after which the record is certainly not in the log and never will be.

@@ -5,9 +5,13 @@ mod kafka_producer;
 mod kafka_reader;
 pub mod producer;
 pub mod reader;
+mod scan;
 mod topics;
 
 pub use args::KafkaArgs;
 pub use kafka_producer::KafkaProducer;
 pub use kafka_reader::KafkaLaneLog;
-pub use topics::{TopicState, check_topics, create_topics, inspect_topics};
+pub use scan::scan;
+pub use topics::{
+    TopicState, check_topics, create_topics, inspect_topics, partitions_of, shortest_retention,
+};

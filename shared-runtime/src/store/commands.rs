@@ -81,7 +81,12 @@ impl Store {
 
     /// What the lanes say about these events, in the same order.
     pub async fn event_facts(&self, ids: &[EventId]) -> Result<Vec<EventFacts>, StoreError> {
-        on_connection!(self, |q, conn| q::staff::facts(conn, ids).await)
+        on_connection!(self, |q, conn| q::facts::of(conn, ids).await)
+    }
+
+    /// Which of these commands (16 bytes each) took effect, and in which lanes.
+    pub async fn commands_in_effect(&self, ids: &[Vec<u8>]) -> Result<Vec<(Vec<u8>, i32)>, StoreError> {
+        on_connection!(self, |q, conn| q::outbox::in_effect(conn, ids).await)
     }
 
     /// A command over all its lanes.

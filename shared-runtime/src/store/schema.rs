@@ -46,6 +46,7 @@ diesel::table! {
         losses -> BigInt,
         rejections -> BigInt,
         paid -> BigInt,
+        block_paid -> BigInt,
         digest -> Binary,
         review_number -> Nullable<Text>,
         approved_from -> Nullable<BigInt>,
@@ -190,3 +191,4 @@ diesel::table! {
 }
 
 diesel::allow_tables_to_appear_in_same_query!(events, event_lane);
+diesel::allow_tables_to_appear_in_same_query!(command_applied, outbox);

@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use shared_domain::{EntryId, EntryStatus, EventDefinition, EventId, Lifecycle, MemberId, Reward};
 
-use super::Conn;
+use super::{Conn, insert_entry_rows};
 use crate::store::error_class::{StoreError, is_duplicate_key};
 use crate::store::lane_tx::{CursorMove, Inserted, LaneTx};
 use crate::store::rows::{CommandAppliedRow, EntryRow, LaneRow, ParkedRow, StockRow};
@@ -18,9 +18,6 @@ use crate::store::schema::{
 
 /// Ids a statement: far below both databases' limits on parameters.
 const IDS: usize = 1_000;
-/// Entry rows a statement: 13 parameters each, below SQLite's 32,766.
-const ENTRY_ROWS: usize = 2_000;
-
 /// An open transaction on a connection.
 pub struct LaneConn<'c>(pub &'c mut Conn);
 
@@ -155,19 +152,12 @@ impl LaneTx for LaneConn<'_> {
         Ok(existing)
     }
 
-    async fn insert_entries(&mut self, mut rows: Vec<EntryRow>) -> Result<Inserted, StoreError> {
-        while !rows.is_empty() {
-            let rest = rows.split_off(rows.len().min(ENTRY_ROWS));
-            let chunk = std::mem::replace(&mut rows, rest);
-            match insert_rows!(self.0, event_entry::table, chunk) {
-                Ok(_) => {}
-                // A later chunk cannot be told from "none inserted": the caller reads the ids again and would meet
-                // the rows of the first chunk, so batches stay within one statement (`Batching::records` is at most 2,000).
-                Err(error) if is_duplicate_key(&error) => return Ok(Inserted::Duplicate),
-                Err(error) => return Err(error.into()),
-            }
+    async fn insert_entries(&mut self, rows: Vec<EntryRow>) -> Result<Inserted, StoreError> {
+        match insert_entry_rows(self.0, &rows).await {
+            Ok(()) => Ok(Inserted::All),
+            Err(error) if is_duplicate_key(&error) => Ok(Inserted::Duplicate),
+            Err(error) => Err(error.into()),
         }
-        Ok(Inserted::All)
     }
 
     async fn insert_scheduled(
@@ -361,12 +351,19 @@ pub async fn insert_lock_and_reward(
         ))
         .execute(conn)
         .await?;
-    let Reward::Fixed(amount) = reward;
+    let (name, fixed, range, target) = match reward {
+        Reward::Fixed(amount) => ("FIXED", Some(amount), None, None),
+        Reward::Random(range) => ("RANDOM", None, Some(range), None),
+        Reward::AverageRandom(aim) => ("AVERAGE_RANDOM", None, Some(aim.range()), Some(aim.target())),
+    };
     diesel::insert_into(event_reward::table)
         .values((
             event_reward::event_id.eq(event),
-            event_reward::reward_type.eq("FIXED"),
-            event_reward::fixed_amount.eq(Some(amount)),
+            event_reward::reward_type.eq(name),
+            event_reward::fixed_amount.eq(fixed),
+            event_reward::min_amount.eq(range.map(|r| r.min())),
+            event_reward::max_amount.eq(range.map(|r| r.max())),
+            event_reward::target_average.eq(target),
         ))
         .execute(conn)
         .await?;

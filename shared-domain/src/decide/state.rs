@@ -1,0 +1,135 @@
+//! What a decision starts from: records, the state of their events, and what the database knows of them.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use shared_proto::v1::log_record::Kind;
+
+use crate::{
+    Approval, BLOCK_PRIZES, Budget, DIGEST_START, Digest, EntryId, EventDefinition, EventId, MemberId,
+    Reward, RewardError, RewardKey, RewardPlace, Stock,
+};
+
+/// One record as the fold sees it.
+#[derive(Debug, Clone)]
+pub struct LogEntry {
+    /// Offset in the lane.
+    pub offset: i64,
+    /// Event it belongs to.
+    pub event_id: EventId,
+    /// What it says.
+    pub kind: Kind,
+}
+
+/// Counters and state of one event in one lane, at a position of that lane.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LaneState {
+    /// Entries with a row; the next one gets `seq + 1`.
+    pub seq: i64,
+    /// Winners.
+    pub wins: i64,
+    /// Entries that lost.
+    pub losses: i64,
+    /// Entries that may not count.
+    pub rejections: i64,
+    /// Points granted.
+    pub paid: i64,
+    /// Points granted in the current block of [`BLOCK_PRIZES`] prizes, where AVERAGE_RANDOM has no stock; otherwise 0.
+    pub block_paid: i64,
+    /// Digest chain over the rows.
+    pub digest: Digest,
+    /// Approval in force at this position.
+    pub approval: Option<Approval>,
+    /// Offset of the `Closed` record.
+    pub closed_at: Option<i64>,
+    /// Offset of the `Deleted` record.
+    pub deleted_at: Option<i64>,
+    /// Offset of the record that took the last prize of all options; gone when stock is added.
+    pub exhausted_at: Option<i64>,
+}
+
+impl LaneState {
+    /// The state right behind a `Scheduled` record.
+    pub fn new(approval: Option<Approval>) -> Self {
+        Self {
+            seq: 0,
+            wins: 0,
+            losses: 0,
+            rejections: 0,
+            paid: 0,
+            block_paid: 0,
+            digest: DIGEST_START,
+            approval,
+            closed_at: None,
+            deleted_at: None,
+            exhausted_at: None,
+        }
+    }
+}
+
+/// One event as one lane knows it.
+#[derive(Debug, Clone)]
+pub struct EventInLane {
+    /// The definition, shared.
+    pub definition: Arc<EventDefinition>,
+    /// Counters.
+    pub lane: LaneState,
+    /// Stock of each option, by its index in the event.
+    pub stock: Vec<Stock>,
+}
+
+impl EventInLane {
+    /// The budget that the next reward comes from (DESIGN section 7).
+    pub fn budget(&self) -> Budget {
+        if self.stock.is_empty() {
+            let given = self.lane.wins % BLOCK_PRIZES;
+            Budget { prizes: BLOCK_PRIZES, given, paid: self.lane.block_paid }
+        } else {
+            let prizes = self.stock.iter().map(Stock::granted).sum();
+            Budget { prizes, given: self.lane.wins, paid: self.lane.paid }
+        }
+    }
+
+    /// Amount of the reward of the next winner, `entry`.
+    pub(super) fn next_reward(
+        &self,
+        event: EventId,
+        entry: &EntryId,
+        key: Option<&RewardKey>,
+    ) -> Result<i64, RewardError> {
+        let place = if self.definition.lanes.len() == 1 {
+            RewardPlace::Index(self.lane.wins, self.budget())
+        } else {
+            RewardPlace::Entry(entry)
+        };
+        self.definition.reward.amount(event, place, key)
+    }
+
+    /// Counts a winner and the reward.
+    pub(super) fn pay(&mut self, amount: i64) -> Result<(), &'static str> {
+        let lane = &mut self.lane;
+        lane.wins += 1;
+        lane.paid = lane.paid.checked_add(amount).ok_or("paid overflows")?;
+        if self.stock.is_empty() && matches!(self.definition.reward, Reward::AverageRandom(_)) {
+            lane.block_paid = if lane.wins % BLOCK_PRIZES == 0 { 0 } else { lane.block_paid + amount };
+        }
+        Ok(())
+    }
+}
+
+/// What the database already knows of the records in a batch.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// Entries that have a row.
+    pub entries: HashSet<(EventId, EntryId)>,
+    /// Commands that were applied in this lane.
+    pub commands: HashSet<[u8; 16]>,
+    /// Entries that count, a member, for events that limit them.
+    pub member_entries: HashMap<(EventId, MemberId), u32>,
+    /// Offsets that an operator gave up.
+    pub rejected_offsets: HashSet<i64>,
+    /// Reward keys, unwrapped, of every event in the batch whose policy [needs one](Reward::needs_key), the events
+    /// that the batch itself schedules included. A missing one makes the record [`Undecidable`](crate::Undecidable):
+    /// a caller whose key file is at fault stops before it asks.
+    pub reward_keys: HashMap<EventId, RewardKey>,
+}

@@ -1,0 +1,15 @@
+//! The queries, by subject. Loaded once under each backend, whose connection and macros they use.
+
+use super::{Conn, functions, insert_entry_rows};
+
+pub mod audit;
+pub mod command;
+pub mod entries;
+pub mod events;
+pub mod facts;
+pub mod lane;
+pub mod outbox;
+pub mod parked;
+pub mod progress;
+pub mod snapshot;
+pub mod staff;
