@@ -155,7 +155,8 @@ impl System {
             let ended = life.shutdown_token();
             let lanes_read = tokio::select! {
                 state = worker.wait_for(WorkerState::is_at_work) => state.is_ok(),
-                () = ended.cancelled() => false,
+                // The listeners are up: what was acknowledged by now is drained as at any other stop.
+                () = ended.cancelled() => true,
             };
             if !lanes_read {
                 return Err(StartError::unreachable(
