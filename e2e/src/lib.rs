@@ -3,7 +3,10 @@
 
 pub mod bad_input;
 pub mod bench;
+pub mod campaign;
+pub mod cluster;
 pub mod column;
+pub mod crowd;
 pub mod http;
 pub mod load;
 pub mod log;
@@ -11,6 +14,7 @@ pub mod over_http;
 pub mod process;
 pub mod promises;
 pub mod proxy;
+pub mod rounds;
 pub mod scenarios;
 pub mod schema;
 pub mod sql;

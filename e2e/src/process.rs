@@ -41,20 +41,15 @@ impl Process {
         name: &str,
         settings: &[(&str, &str)],
     ) -> Self {
-        let mut command = Command::new(binary(program));
+        let mut command = on_column(program, column, database_url);
         command
-            .env("KAFKA_BROKERS", column.kafka.kafka_brokers.as_deref().expect("real column"))
-            .env("KAFKA_TOPIC_PREFIX", &column.kafka.kafka_topic_prefix)
             .env("KAFKA_SESSION_TIMEOUT", "6s")
-            .env("ALLOW_UNSAFE_LOG", "true")
-            .env("DATABASE_URL", database_url)
             .env("DATABASE_IDLE_TIMEOUT", "4s")
-            .env("LOG", "info,librdkafka=off")
             .envs(settings.iter().copied());
         Self::spawn(command, name)
     }
 
-    /// Starts any of the services, with an ops port of its own.
+    /// Starts a command of this workspace, with an ops port and a log file of its own.
     pub fn spawn(mut command: Command, name: &str) -> Self {
         let ops_port = free_port();
         command.env("OPS_ADDR", format!("127.0.0.1:{ops_port}"));
@@ -174,10 +169,35 @@ pub async fn run_to_end(mut command: Command, budget: Duration) -> Output {
     child.wait_with_output().expect("output")
 }
 
-/// A port of loopback that was free a moment ago.
+/// A binary of this workspace with a real column's settings.
+pub fn on_column(name: &str, column: &Column, database_url: &str) -> Command {
+    let mut command = Command::new(binary(name));
+    command
+        .env("KAFKA_BROKERS", column.kafka.kafka_brokers.as_deref().expect("real column"))
+        .env("KAFKA_TOPIC_PREFIX", &column.kafka.kafka_topic_prefix)
+        .env("ALLOW_UNSAFE_LOG", "true")
+        .env("DATABASE_URL", database_url)
+        .env("LOG", "info,librdkafka=off");
+    command
+}
+
+/// Runs an operator's command to its end: exit code, and all that it printed.
+pub async fn run(mut command: Command) -> (Option<i32>, String) {
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic");
+    let output = output.expect("binary starts");
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    (output.status.code(), text.concat())
+}
+
+/// A port that was free a moment ago. Below the range from which the system takes ports for outgoing connections, so
+/// that none of those is in the way when it is bound.
 pub fn free_port() -> u16 {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    free.local_addr().expect("address").port()
+    loop {
+        let port = rand::random_range(20_000..32_000);
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Path of a binary beside the test's own.
