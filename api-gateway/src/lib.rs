@@ -5,6 +5,7 @@
 mod entries;
 mod entry_view;
 mod events_view;
+mod finished;
 mod options;
 mod recent;
 mod results;
