@@ -156,6 +156,8 @@ pub struct Decisions {
     pub won: BTreeMap<(EventId, u16), i64>,
     /// Prizes added, by event and option index.
     pub added: BTreeMap<(EventId, u16), i64>,
+    /// Approvals that changed, by event and by the first place (`seq`) that they judge.
+    pub approvals: BTreeMap<(EventId, i64), Approval>,
     /// Offsets given up by `Rejected` records in this batch: event, offset, command.
     pub given_up: Vec<(EventId, i64, [u8; 16])>,
     /// Records that repeated an entry or a command.
@@ -326,7 +328,16 @@ impl Folder<'_> {
     ) -> Result<CommandOutcome, String> {
         let approval = changed.approval.as_ref().ok_or("ApprovalChanged without an approval")?;
         let approval = approval_of(approval).map_err(|e| e.to_string())?;
-        self.event(record.event_id)?.lane.approval = Some(approval);
+        let lane = &mut self.event(record.event_id)?.lane;
+        if lane.deleted_at.is_some() {
+            return Ok(CommandOutcome::Refused("DELETED"));
+        }
+        if lane.closed_at.is_some() {
+            return Ok(CommandOutcome::Refused("CLOSED"));
+        }
+        let first = lane.seq.checked_add(1).ok_or("seq overflows")?;
+        lane.approval = Some(approval.clone());
+        self.fold.decisions.approvals.insert((record.event_id, first), approval);
         Ok(CommandOutcome::Applied)
     }
 

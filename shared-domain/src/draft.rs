@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AMOUNT_MAX, Approval, ContactCollection, EventDefinition, EventPeriod, EventType, OptionName,
+    AMOUNT_MAX, Approval, ComplianceDraft, ContactCollection, EventDefinition, EventPeriod, EventType, OptionName,
     RULES_VERSION, Reward, RuleError, Stock,
 };
 
@@ -74,18 +74,6 @@ pub struct EventDraft {
     /// An event for staff's own tests: needs no compliance data.
     #[serde(default)]
     pub internal_test: bool,
-}
-
-/// Compliance part of a draft.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ComplianceDraft {
-    /// Number of the review.
-    pub review_number: String,
-    /// First instant approved.
-    pub approved_from: DateTime<Utc>,
-    /// First instant behind.
-    pub approved_until: DateTime<Utc>,
 }
 
 /// One option of a draft.
@@ -173,11 +161,18 @@ fn default_option() -> String {
     OptionName::DEFAULT.to_owned()
 }
 
+/// Rules of what members read.
+pub(crate) fn check_text(title: &str, content: &str) -> Vec<Violation> {
+    let mut check = Check::default();
+    check.text("/title", title, TITLE_MAX, true);
+    check.text("/content", content, CONTENT_MAX, false);
+    check.0
+}
+
 /// Checks a draft. The definition still lacks what scheduling fixes: topic, lanes and salt are empty.
 pub fn check_draft(draft: &EventDraft) -> Result<EventDefinition, Vec<Violation>> {
     let mut check = Check::default();
-    check.text("/title", &draft.title, TITLE_MAX, true);
-    check.text("/content", &draft.content, CONTENT_MAX, false);
+    check.0.extend(check_text(&draft.title, &draft.content));
     if draft.time_zone.parse::<chrono_tz::Tz>().is_err() {
         check.fail("/time_zone", "is not a known time zone (IANA name)");
     }
@@ -256,13 +251,8 @@ impl Check {
             }
             return None;
         };
-        let approved =
-            self.period("/compliance/approved_until", &compliance.approved_from, &compliance.approved_until);
-        let any = EventPeriod::new(0, 1).ok()?;
-        let approval = Approval::new(&compliance.review_number, approved.unwrap_or(any))
-            .map_err(|e| self.fail("/compliance/review_number", e))
-            .ok();
-        if let (Some(approved), Some(period)) = (approved, period)
+        let approval = compliance.check("/compliance").map_err(|wrong| self.0.extend(wrong)).ok();
+        if let (Some(approved), Some(period)) = (approval.as_ref().map(Approval::period), period)
             && !approved.covers(period)
         {
             let (pointer, what) = if period.starts_at() < approved.starts_at() {

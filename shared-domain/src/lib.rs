@@ -2,26 +2,33 @@
 //!
 //! Everything that decides an outcome is here, so that a replay, a simulator and the live workers agree.
 
+mod approval_draft;
 mod decide;
 mod definition;
 mod digest;
 mod draft;
 mod entry_id;
+mod misfit;
 mod outcome;
+mod patch;
 mod public_status;
 mod receipt;
 mod reward;
 mod value;
 
+pub use approval_draft::ComplianceDraft;
 pub use decide::{
     CommandOutcome, DecidedCommand, DecidedEntry, Decisions, EventInLane, Fold, Known, LaneState, LogEntry,
     StockLevel, Undecidable, decide,
 };
 pub use definition::{DefinitionError, EventDefinition, RULES_VERSION};
 pub use digest::{DIGEST_START, Digest, digest_step};
-pub use draft::{ComplianceDraft, EventDraft, LimitsDraft, RewardDraft, StockDraft, Violation, check_draft};
+pub use draft::{EventDraft, LimitsDraft, RewardDraft, StockDraft, Violation, check_draft};
+use draft::check_text;
 pub use entry_id::{EntryId, EventKeys};
+pub use misfit::misfit_text;
 pub use outcome::{EntryStatus, Reason};
+pub use patch::{patch_draft, patch_text, patches_text_only};
 pub use public_status::{EventStatus, Lifecycle, public_status};
 pub use receipt::{Receipt, ReceiptError};
 pub use reward::{AMOUNT_MAX, Reward};

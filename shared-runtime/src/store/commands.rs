@@ -27,6 +27,9 @@ pub struct EventFacts {
     pub exhausted: bool,
     /// Name, granted and left of each option.
     pub options: Vec<(String, i64, i64)>,
+    /// The approval in force at the end of every lane: review number, from, until (ms). `None` where the lanes do not
+    /// agree (yet), or have none.
+    pub approval: Option<(String, i64, i64)>,
 }
 
 impl Store {

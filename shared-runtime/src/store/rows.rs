@@ -5,7 +5,7 @@ use shared_domain::{Approval, DecidedEntry, EntryId, EventId, EventPeriod, LaneS
 
 use super::error_class::StoreError;
 use super::schema::{
-    audit_log, command_applied, event_entry, event_lane, event_stock, events, idempotency_key, outbox,
+    audit_log, command_applied, event_approval, event_entry, event_lane, event_stock, events, idempotency_key, outbox,
     parked_record, partition_progress,
 };
 
@@ -247,6 +247,24 @@ pub struct CommandAppliedRow {
     pub reason: Option<String>,
     /// ms.
     pub applied_at: i64,
+}
+
+/// `event_approval`: an approval that replaced the definition's, from a place of the lane on.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
+#[diesel(table_name = event_approval)]
+pub struct ApprovalRow {
+    /// Event.
+    pub event_id: i64,
+    /// Lane.
+    pub lane: i32,
+    /// First `seq` that it judges; in force until the next row's.
+    pub from_seq: i64,
+    /// Number of the review.
+    pub review_number: String,
+    /// First instant approved, ms.
+    pub approved_from: i64,
+    /// First instant behind, ms.
+    pub approved_until: i64,
 }
 
 /// `parked_record`: a record that waits for an operator.

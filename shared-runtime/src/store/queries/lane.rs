@@ -10,9 +10,9 @@ use shared_domain::{EntryId, EntryStatus, EventDefinition, EventId, Lifecycle, M
 use super::Conn;
 use crate::store::error_class::{StoreError, is_duplicate_key};
 use crate::store::lane_tx::{CursorMove, Inserted, LaneTx};
-use crate::store::rows::{CommandAppliedRow, EntryRow, LaneRow, ParkedRow, StockRow};
+use crate::store::rows::{ApprovalRow, CommandAppliedRow, EntryRow, LaneRow, ParkedRow, StockRow};
 use crate::store::schema::{
-    command_applied, event_entry, event_lane, event_lock, event_reward, event_stock, events, parked_record,
+    command_applied, event_approval, event_entry, event_lane, event_lock, event_reward, event_stock, events, parked_record,
     partition_progress,
 };
 
@@ -252,6 +252,19 @@ impl LaneTx for LaneConn<'_> {
         Ok(())
     }
 
+    async fn put_approvals(&mut self, rows: Vec<ApprovalRow>) -> Result<(), StoreError> {
+        use event_approval as a;
+        for row in rows {
+            let same_place = a::table
+                .filter(a::event_id.eq(row.event_id))
+                .filter(a::lane.eq(row.lane))
+                .filter(a::from_seq.eq(row.from_seq));
+            diesel::delete(same_place).execute(self.0).await?;
+            diesel::insert_into(a::table).values(row).execute(self.0).await?;
+        }
+        Ok(())
+    }
+
     async fn park(
         &mut self,
         row: &LaneRow,
@@ -361,6 +374,11 @@ pub async fn insert_lock_and_reward(
         ))
         .execute(conn)
         .await?;
+    insert_reward(conn, event, reward).await
+}
+
+/// The reward policy, for people who look at the database.
+pub async fn insert_reward(conn: &mut Conn, event: EventId, reward: Reward) -> Result<(), StoreError> {
     let Reward::Fixed(amount) = reward;
     diesel::insert_into(event_reward::table)
         .values((

@@ -6,13 +6,13 @@ use shared_domain::{EventDefinition, EventDraft, EventId, EventType, Lifecycle, 
 use shared_proto::v1;
 use shared_proto::v1::log_record::Kind;
 
-use super::{Conn, audit, events as e, lane, outbox, parked};
+use super::{Conn, audit, edit, events as e, lane, outbox, parked};
 use crate::store::commands::{
     Answered, Change, Changed, CommandError, CommandView, EventFacts, Fresh, Render, StaffRequest,
     close_command_id,
 };
 use crate::store::error_class::{ErrorClass, StoreError};
-use crate::store::rows::{AuditLine, CommandStatus, EventRow, KeptAnswer, NewEvent, OutboxRow};
+use crate::store::rows::{AuditLine, CommandStatus, EventRow, KeptAnswer, NewEvent, OutboxRow, WatchedLane};
 use crate::store::schema::{event_lane, event_stock, parked_record};
 
 /// Lane of commands that take effect in the database only.
@@ -78,9 +78,13 @@ async fn kept(conn: &mut Conn, request: &StaffRequest) -> Result<Option<Answered
 }
 
 fn audit_line(request: &StaffRequest, change: &Change, changed: &Changed) -> AuditLine {
+    let mut detail = change.detail();
     let event = match changed {
         Changed::Event(row) => row.event_id,
-        Changed::Command(command) => command.event_id,
+        Changed::Command(command) => {
+            detail["command_id"] = uuid::Uuid::from_bytes(command.command_id).to_string().into();
+            command.event_id
+        }
     };
     AuditLine {
         at: request.now,
@@ -89,7 +93,7 @@ fn audit_line(request: &StaffRequest, change: &Change, changed: &Changed) -> Aud
         event_id: Some(event),
         request_id: request.request_id.clone(),
         outcome: "ACCEPTED".to_owned(),
-        detail: change.detail(),
+        detail: detail.to_string(),
     }
 }
 
@@ -118,6 +122,20 @@ async fn make(conn: &mut Conn, request: &StaffRequest, change: &Change, fresh: &
             let id = e::create(conn, &event).await?;
             lane::insert_lock_and_reward(conn, id, definition.reward).await?;
             row_now(conn, id).await
+        }
+        Change::Edit { event, patch, if_match } => {
+            let (_, row) = locked(conn, *event).await?;
+            edit::run(conn, &row, patch, if_match.as_deref(), now).await?;
+            row_now(conn, *event).await
+        }
+        Change::Approval(event, approval) => {
+            let (ordinal, row) = scheduled(conn, *event).await?;
+            let definition = definition_of_record(&row)?;
+            let record = Kind::ApprovalChanged(v1::ApprovalChanged {
+                command_id: command.id.to_vec(),
+                approval: Some(approval.to_record()),
+            });
+            command.publish(conn, ordinal, *event, &definition, record, None).await
         }
         Change::Schedule { event, topic, lane_count, retention } => {
             let (ordinal, row) = locked(conn, *event).await?;
@@ -365,11 +383,17 @@ async fn choose_lanes(
 
 /// What the lanes say about these events, in the same order.
 pub async fn facts(conn: &mut Conn, ids: &[EventId]) -> Result<Vec<EventFacts>, StoreError> {
-    let lanes: Vec<(EventId, bool, Option<i64>)> = event_lane::table
+    let lanes = event_lane::table
         .filter(event_lane::event_id.eq_any(ids.iter().copied()))
-        .select((event_lane::event_id, event_lane::is_scheduled, event_lane::exhausted_offset))
+        .select(WatchedLane::as_select())
         .load(conn)
         .await?;
+    let approval = |id: EventId| {
+        let of = |l: &WatchedLane| Some((l.review_number.clone()?, l.approved_from?, l.approved_until?));
+        let mut all = lanes.iter().filter(|l| l.event_id == id).map(of);
+        let first = all.next()??;
+        all.all(|other| other.as_ref() == Some(&first)).then_some(first)
+    };
     let stock: Vec<(EventId, String, i64, i64)> = event_stock::table
         .filter(event_stock::event_id.eq_any(ids.iter().copied()))
         .order((event_stock::event_id, event_stock::option_index))
@@ -384,13 +408,14 @@ pub async fn facts(conn: &mut Conn, ids: &[EventId]) -> Result<Vec<EventFacts>, 
     Ok(ids
         .iter()
         .map(|id| EventFacts {
-            scheduled_lanes: lanes.iter().filter(|l| l.0 == *id && l.1).count(),
-            exhausted: lanes.iter().any(|l| l.0 == *id && l.2.is_some()),
+            scheduled_lanes: lanes.iter().filter(|l| l.event_id == *id && l.is_scheduled).count(),
+            exhausted: lanes.iter().any(|l| l.event_id == *id && l.exhausted_offset.is_some()),
             options: stock
                 .iter()
                 .filter(|s| s.0 == *id)
                 .map(|(_, name, granted, left)| (name.clone(), *granted, *left))
                 .collect(),
+            approval: approval(*id),
         })
         .collect())
 }

@@ -31,8 +31,12 @@ pub async fn last_id(conn: &mut Conn) -> Result<i64, super::error_class::StoreEr
 
 #[path = "../queries/audit.rs"]
 pub mod audit;
+#[path = "../queries/edit.rs"]
+pub mod edit;
 #[path = "../queries/entries.rs"]
 pub mod entries;
+#[path = "../queries/desk.rs"]
+pub mod desk;
 #[path = "../queries/events.rs"]
 pub mod events;
 #[path = "../queries/lane.rs"]
