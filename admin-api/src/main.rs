@@ -104,6 +104,7 @@ async fn run(args: RunArgs) -> Result<ExitCode, StartError> {
         verifier,
         clock: Arc::new(SystemClock),
         random,
+        ends: producer.clone(),
         topics: args.kafka.topics(),
         apply_lanes: apply_lanes(&args.kafka).await?,
         log_retention: Some(args.kafka.min_log_retention),

@@ -13,7 +13,7 @@ use crate::config::StartError;
 /// A producer on a Kafka cluster. Cheap to clone.
 #[derive(Clone)]
 pub struct KafkaProducer {
-    inner: FutureProducer,
+    pub(super) inner: FutureProducer,
     log_id: String,
     acked: metrics::Histogram,
     failed: metrics::Histogram,

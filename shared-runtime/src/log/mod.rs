@@ -1,6 +1,7 @@
 //! The log: producing with an acknowledgement, and reading lanes.
 
 mod args;
+mod ends;
 mod kafka_producer;
 mod kafka_reader;
 pub mod producer;
@@ -8,6 +9,7 @@ pub mod reader;
 mod topics;
 
 pub use args::KafkaArgs;
+pub use ends::LogEnds;
 pub use kafka_producer::KafkaProducer;
 pub use kafka_reader::KafkaLaneLog;
 pub use topics::{TopicState, check_topics, create_topics, inspect_topics};

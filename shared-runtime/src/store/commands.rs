@@ -77,11 +77,6 @@ impl Store {
         on_connection!(self, |q, conn| q::events::get(conn, id).await)
     }
 
-    /// Events below an id, newest first.
-    pub async fn events(&self, before: EventId, limit: i64) -> Result<Vec<EventRow>, StoreError> {
-        on_connection!(self, |q, conn| q::events::list(conn, before, limit).await)
-    }
-
     /// What the lanes say about these events, in the same order.
     pub async fn event_facts(&self, ids: &[EventId]) -> Result<Vec<EventFacts>, StoreError> {
         on_connection!(self, |q, conn| q::staff::facts(conn, ids).await)

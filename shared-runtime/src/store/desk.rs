@@ -1,12 +1,23 @@
 //! What staff look up. Lists go by key, never by offset: the next block costs what the first did.
 
 use diesel::prelude::{Queryable, Selectable};
-use shared_domain::{EventId, MemberId, Millis};
+use shared_domain::{EventId, EventType, MemberId, Millis};
 
 use super::error_class::StoreError;
-use super::rows::{ApprovalRow, AuditLine, EntryRow, LaneRow, StockRow};
+use super::rows::{ApprovalRow, AuditLine, EntryRow, EventRow, LaneRow, StockRow};
 use super::schema::event_entry;
 use super::{Store, on_connection};
+
+/// Which events; `None` takes all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EventFilter {
+    /// Drafts, or all others.
+    pub draft: Option<bool>,
+    /// Of this type.
+    pub event_type: Option<EventType>,
+    /// Deleted ones, or all others.
+    pub deleted: Option<bool>,
+}
 
 /// Which audit lines; `None` takes all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,6 +92,16 @@ pub struct StatsRows {
 }
 
 impl Store {
+    /// Events below an id, newest first.
+    pub async fn events(
+        &self,
+        filter: &EventFilter,
+        before: EventId,
+        limit: i64,
+    ) -> Result<Vec<EventRow>, StoreError> {
+        on_connection!(self, |q, conn| q::desk::events(conn, filter, before, limit).await)
+    }
+
     /// Audit lines below an id, newest first, each with its id.
     pub async fn audit_lines(
         &self,

@@ -2,15 +2,39 @@
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use shared_domain::{EntryStatus, EventId, MemberId};
+use shared_domain::{EntryStatus, EventId, Lifecycle, MemberId};
 
 use super::Conn;
-use crate::store::desk::{AuditFilter, MemberEntry, Place, StatsRows, WinnerRow};
+use crate::store::desk::{AuditFilter, EventFilter, MemberEntry, Place, StatsRows, WinnerRow};
 use crate::store::error_class::StoreError;
-use crate::store::rows::{ApprovalRow, EntryRow, LaneRow, StockRow};
+use crate::store::rows::{ApprovalRow, EntryRow, EventRow, LaneRow, StockRow};
 use crate::store::schema::{
     audit_log as a, event_approval, event_entry as e, event_lane, event_stock, events, parked_record,
 };
+
+/// Events below an id, newest first.
+pub async fn events(
+    conn: &mut Conn,
+    filter: &EventFilter,
+    before: EventId,
+    limit: i64,
+) -> Result<Vec<EventRow>, StoreError> {
+    let mut query = events::table.filter(events::event_id.lt(before)).into_boxed();
+    query = match filter.draft {
+        Some(true) => query.filter(events::lifecycle.eq(Lifecycle::Draft.code())),
+        Some(false) => query.filter(events::lifecycle.ne(Lifecycle::Draft.code())),
+        None => query,
+    };
+    if let Some(event_type) = filter.event_type {
+        query = query.filter(events::event_type.eq(event_type as i16));
+    }
+    query = match filter.deleted {
+        Some(true) => query.filter(events::deleted_at.is_not_null()),
+        Some(false) => query.filter(events::deleted_at.is_null()),
+        None => query,
+    };
+    Ok(query.order(events::event_id.desc()).limit(limit).select(EventRow::as_select()).load(conn).await?)
+}
 
 type AuditRow = (i64, i64, String, String, Option<i64>, String, String, String);
 
