@@ -38,6 +38,11 @@ test-crash: ## the long fault campaign: CRASH_ROUNDS (10) rounds of kills on the
 	CRASH_ROUNDS="$${CRASH_ROUNDS:-10}" $(WITH_STACK) bash -ec \
 	  'cargo build --workspace --bins; cargo test -p e2e --features real-stack --test real_crash -- --nocapture'
 
+.PHONY: bench
+bench: ## figures beside the raw ceiling, on the real stack (ARGS="decide --repetitions 3")
+	$(WITH_STACK) bash -ec 'cargo build --release --workspace --bins --features e2e/real-stack; \
+	  target/release/bench "$$@"' bench $(ARGS)
+
 .PHONY: fmt lint shellcheck deny
 fmt: ## format the sources
 	cargo fmt --all

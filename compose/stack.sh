@@ -130,11 +130,17 @@ lock() {
 
 # A session of its own, so that the server outlives this shell; none of our files, so that no pipe of a caller stays open.
 spawn() {
-  local name="$1" log="$STACK_DIR/$1.log"
+  local name="$1" log="$STACK_DIR/$1.log" pid i
   shift
   if [ -s "$log" ]; then mv -f "$log" "$log.old"; fi
   setsid "$@" >"$log" 2>&1 </dev/null 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
-  echo $! >"$STACK_DIR/$name.pid"
+  pid=$!
+  echo "$pid" >"$STACK_DIR/$name.pid"
+  # Until it has become the program (and Redis has changed into its folder), pid_of would not know it as ours.
+  for ((i = 0; i < 200; i++)); do
+    if pid_of "$name" >/dev/null || ! kill -0 "$pid" 2>/dev/null; then return 0; fi
+    sleep 0.01
+  done
 }
 
 port_free() {

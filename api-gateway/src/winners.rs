@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use shared_domain::{EntryId, EventId};
+use shared_domain::{EntryId, EntryStatus, EventId};
 use shared_runtime::log::producer::Producer;
 use shared_runtime::store::error_class::StoreError;
 use shared_runtime::store::rows::EntryRow;
@@ -90,7 +90,7 @@ async fn load<P>(edge: &Edge<P>, event: EventId, at: &ExhaustedAt) -> Result<Opt
     let mut rows = HashMap::new();
     let mut after = i64::MIN;
     loop {
-        let block = edge.store.winners(event, at.lane, after, BLOCK).await?;
+        let block = edge.store.entries_of_lane(event, at.lane, Some(EntryStatus::Win), after, BLOCK).await?;
         let Some(last) = block.last() else { break };
         after = last.seq;
         for row in block {

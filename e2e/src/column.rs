@@ -82,7 +82,7 @@ impl Column {
             Some(path) => format!("sqlite://{path}.{:08x}", rand::random::<u32>()),
             None => {
                 let (_, name) = self.database_url.rsplit_once('/').expect("a database in the URL");
-                fresh_database(&self.database_url, &format!("{name}_2")).await
+                fresh_database(&self.database_url, &format!("{name}_{:04x}", rand::random::<u16>())).await
             }
         };
         migrate(&url, false).await.expect("migrations");

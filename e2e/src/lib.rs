@@ -1,6 +1,7 @@
 //! Claims that span binaries: the two columns, the logs they are driven with, and what must hold afterwards.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)] // a test harness: a panic is the report
 
+pub mod bench;
 pub mod column;
 pub mod load;
 pub mod log;

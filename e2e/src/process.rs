@@ -30,7 +30,18 @@ impl Process {
         name: &str,
         settings: &[(&str, &str)],
     ) -> Self {
-        let mut command = Command::new(binary("apply-worker"));
+        Self::start("apply-worker", column, database_url, name, settings)
+    }
+
+    /// Starts one of the binaries on a column; what it needs beyond the three stores is in `settings`.
+    pub fn start(
+        program: &str,
+        column: &Column,
+        database_url: &str,
+        name: &str,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let mut command = Command::new(binary(program));
         command
             .env("KAFKA_BROKERS", column.kafka.kafka_brokers.as_deref().expect("real column"))
             .env("KAFKA_TOPIC_PREFIX", &column.kafka.kafka_topic_prefix)
@@ -44,9 +55,7 @@ impl Process {
     }
 
     fn spawn(mut command: Command, name: &str) -> Self {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        let ops_port = free.local_addr().expect("address").port();
-        drop(free);
+        let ops_port = free_port();
         command.env("OPS_ADDR", format!("127.0.0.1:{ops_port}"));
         let folder = tempfile::tempdir().expect("folder");
         let kept = std::env::var("E2E_LOG_DIR").map_or_else(|_| folder.path().to_owned(), PathBuf::from);
@@ -54,6 +63,11 @@ impl Process {
         let err = std::fs::File::create(&log).expect("log file");
         let child = command.stdout(Stdio::null()).stderr(err).spawn().expect("binary starts");
         Self { child, ops_port, log, _folder: folder }
+    }
+
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// What it has written to its log.
@@ -126,6 +140,12 @@ impl Drop for Process {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    free.local_addr().expect("address").port()
 }
 
 /// Path of a binary beside the test's own.

@@ -28,7 +28,7 @@ pub async fn entries(store: &Store, event: i64, lane: i32) -> Vec<EntryRow> {
     let mut all: Vec<EntryRow> = Vec::new();
     loop {
         let after = all.last().map_or(0, |e| e.seq);
-        let block = store.entries_of_lane(event, lane, after, 10_000).await.expect("entries");
+        let block = store.entries_of_lane(event, lane, None, after, 10_000).await.expect("entries");
         if block.is_empty() {
             return all;
         }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use apply_worker::{ApplyParts, GROUP};
+use apply_worker::ROLE;
 use shared_proto::v1::{self, log_record::Kind};
 use shared_runtime::store::Store;
-use shared_runtime::worker::Batching;
+use shared_runtime::worker::{Batching, Role, RoleParts};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -26,19 +26,18 @@ impl InProcess {
     /// Starts a worker of a group on a store.
     pub fn start(column: &Column, store: &Store, group: &str) -> Self {
         let stop = CancellationToken::new();
-        let parts = ApplyParts {
+        let role = Role { group: group.to_owned().into(), ..ROLE };
+        let parts = RoleParts {
             kafka: column.kafka.clone(),
             store: store.clone(),
             producer: column.producer.clone(),
             batching: Batching::default(),
             embedded: column.embedded,
             backlog: None,
-            group: group.to_owned(),
             stop_at: None,
         };
         let token = stop.clone();
-        let task =
-            tokio::spawn(async move { apply_worker::run(parts, token, Duration::from_secs(10)).await });
+        let task = tokio::spawn(async move { role.run(parts, token, Duration::from_secs(10)).await });
         Self { stop, task }
     }
 
@@ -53,7 +52,7 @@ impl InProcess {
 /// decides the same into a second database while it runs.
 pub async fn stampede(column: &Column) {
     let (_url, other) = column.second_database().await;
-    let first = InProcess::start(column, &column.store, GROUP);
+    let first = InProcess::start(column, &column.store, &ROLE.group);
     let second = InProcess::start(column, &other, "second-reader");
     append(column, 1, 7, scheduled(column, 7, 1_000, 1)).await;
     let members: Vec<i64> = (0..5_000).flat_map(|m| if m % 20 == 0 { vec![m, m] } else { vec![m] }).collect();
@@ -72,7 +71,7 @@ pub async fn stampede(column: &Column) {
 /// A record that always fails parks its event, another event in the same lane goes on, and unpark restores the order.
 pub async fn parking(column: &Column) {
     execute(&column.database_url, &refusal(column, 13)).await;
-    let worker = InProcess::start(column, &column.store, GROUP);
+    let worker = InProcess::start(column, &column.store, &ROLE.group);
     append(column, 0, 1, scheduled(column, 1, 20, 0)).await;
     append(column, 0, 2, scheduled(column, 2, 20, 0)).await;
     let mut log = append_entries(column, 0, 1, (0..10).collect()).await;
@@ -98,7 +97,7 @@ pub async fn parking(column: &Column) {
 /// A parked record that an operator gives up ends as REJECTED(UNDECIDABLE) at its own place.
 pub async fn giving_up(column: &Column) {
     execute(&column.database_url, &refusal(column, 13)).await;
-    let worker = InProcess::start(column, &column.store, GROUP);
+    let worker = InProcess::start(column, &column.store, &ROLE.group);
     append(column, 2, 3, scheduled(column, 3, 5, 2)).await;
     let offset = append(column, 2, 3, entry(13)).await;
     append_entries(column, 2, 3, (0..3).collect()).await;

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use shared_proto::Lane;
 use shared_runtime::clock::{Clock, SystemClock};
-use shared_runtime::config::{ConfigError, StartError};
+use shared_runtime::config::StartError;
 use shared_runtime::log::producer::Producer;
 use shared_runtime::log::{KafkaArgs, KafkaProducer};
 use shared_runtime::store::rows::{AuditLine, ProgressRow};
@@ -57,25 +57,17 @@ pub async fn run(command: LanesCommand) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Opens the database of the settings.
-pub fn open_store(database: &DatabaseArgs) -> Result<Store, StartError> {
-    let url = database.database_url.clone().ok_or_else(|| ConfigError::new("DATABASE_URL", "is required"))?;
-    Ok(Store::open(database, &url)?)
-}
-
 /// A database that does not answer.
 pub fn unreachable(error: impl ToString) -> StartError {
-    StartError::Unreachable { setting: "DATABASE_URL".to_owned(), problem: error.to_string() }
+    StartError::unreachable("DATABASE_URL", error)
 }
 
 async fn list(stores: &Stores) -> Result<ExitCode, Failure> {
-    let store = open_store(&stores.database)?;
+    let store = Store::of(&stores.database)?;
     let rows = store.progress_rows().await.map_err(unreachable)?;
     let producer = KafkaProducer::connect(&stores.kafka).await?;
-    let client: BaseConsumer = stores.kafka.client()?.create().map_err(|e| StartError::Unreachable {
-        setting: "KAFKA_BROKERS".to_owned(),
-        problem: e.to_string(),
-    })?;
+    let client: BaseConsumer =
+        stores.kafka.client()?.create().map_err(|e| StartError::unreachable("KAFKA_BROKERS", e))?;
     println!("log {}", producer.log_id());
     for row in &rows {
         let lane = Lane::new(row.topic.clone(), row.partition_id);
@@ -96,7 +88,7 @@ async fn list(stores: &Stores) -> Result<ExitCode, Failure> {
 }
 
 async fn move_cursor(args: MoveArgs, adopt: bool) -> Result<ExitCode, Failure> {
-    let store = open_store(&args.stores.database)?;
+    let store = Store::of(&args.stores.database)?;
     let producer = KafkaProducer::connect(&args.stores.kafka).await?;
     let now = SystemClock.now_ms();
     let row = ProgressRow {

@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use shared_runtime::clock::{Clock, Random, SystemClock, SystemRandom};
-use shared_runtime::store::DatabaseArgs;
 use shared_runtime::store::commands::{Change, StaffRequest};
+use shared_runtime::store::{DatabaseArgs, Store};
 
 use crate::Failure;
-use crate::lanes::{open_store, unreachable};
+use crate::lanes::unreachable;
 
 #[derive(Debug, Subcommand)]
 pub enum ParkedCommand {
@@ -35,7 +35,7 @@ pub enum ParkedCommand {
 pub async fn run(command: ParkedCommand) -> Result<ExitCode, Failure> {
     match command {
         ParkedCommand::List { database } => {
-            let parked = open_store(&database)?.parked_events().await.map_err(unreachable)?;
+            let parked = Store::of(&database)?.parked_events().await.map_err(unreachable)?;
             for p in &parked {
                 let state = if p.unpark_requested { ", unpark requested" } else { "" };
                 println!(
@@ -47,7 +47,7 @@ pub async fn run(command: ParkedCommand) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         ParkedCommand::Unpark { event, reject, lane, database } => {
-            let store = open_store(&database)?;
+            let store = Store::of(&database)?;
             let request = StaffRequest {
                 actor: std::env::var("USER").unwrap_or_else(|_| "operator".to_owned()),
                 request_id: format!("command-line-{:016x}", SystemRandom.next_u64()),

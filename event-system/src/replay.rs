@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use apply_worker::ApplyParts;
+use apply_worker::ROLE;
 use clap::Args;
 use shared_proto::Lane;
 use shared_runtime::config::{ConfigError, StartError};
@@ -14,11 +14,11 @@ use shared_runtime::log::{KafkaArgs, KafkaProducer};
 use shared_runtime::store::rows::LaneRow;
 use shared_runtime::store::{DatabaseArgs, Store, migrate};
 use shared_runtime::telemetry::TelemetryArgs;
-use shared_runtime::worker::Batching;
+use shared_runtime::worker::{Batching, Role, RoleParts};
 use tokio_util::sync::CancellationToken;
 
 use crate::Failure;
-use crate::lanes::{open_store, unreachable};
+use crate::lanes::unreachable;
 
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
@@ -40,7 +40,7 @@ pub struct ReplayArgs {
 
 pub async fn run(args: ReplayArgs) -> Result<ExitCode, Failure> {
     args.telemetry.init()?;
-    let live = open_store(&args.database)?;
+    let live = Store::of(&args.database)?;
     let into = |e: &dyn std::fmt::Display| StartError::from(ConfigError::new("--into", e.to_string()));
     migrate(&args.into, false).await.map_err(|e| into(&e))?;
     let target = Store::open(&args.database, &args.into).map_err(|e| into(&e))?;
@@ -67,18 +67,18 @@ async fn decide_again(
 ) -> Result<(), Failure> {
     let stop = CancellationToken::new();
     let log_id = producer.log_id().to_owned();
-    let parts = ApplyParts {
+    let role = Role { group: format!("replay-{:016x}", rand::random::<u64>()).into(), ..ROLE };
+    let parts = RoleParts {
         kafka: args.kafka.clone(),
         store: target.clone(),
         producer,
         batching: args.batching,
         embedded: false,
         backlog: None,
-        group: format!("replay-{:016x}", rand::random::<u64>()),
         stop_at: Some(Arc::new(goal.clone().into_iter().collect::<HashMap<_, _>>())),
     };
     let token = stop.clone();
-    let worker = tokio::spawn(apply_worker::run(parts, token, Duration::from_secs(15)));
+    let worker = tokio::spawn(role.run(parts, token, Duration::from_secs(15)));
     let records: i64 = goal.values().sum();
     let (started, mut moved, mut last) = (Instant::now(), Instant::now(), -1);
     let outcome = loop {

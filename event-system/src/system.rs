@@ -7,21 +7,20 @@ use std::time::Duration;
 
 use admin_api::{Admin, AdminArgs, AdminParts};
 use api_gateway::{Gateway, GatewayArgs, GatewayParts};
-use apply_worker::{ApplyParts, GROUP};
+use apply_worker::ROLE;
 use clap::Args;
 use shared_proto::Topic;
 use shared_runtime::auth::{Audiences, AuthArgs, DevKey};
 use shared_runtime::clock::{SharedRandom, SystemClock, SystemRandom};
 use shared_runtime::config::{ConfigError, StartError};
 use shared_runtime::embedded::{BacklogGuard, FakeRedis, MockLog};
-use shared_runtime::http::{HttpLimits, serve};
+use shared_runtime::http::HttpLimits;
 use shared_runtime::lifecycle::Lifecycle;
-use shared_runtime::log::{KafkaArgs, KafkaProducer, check_topics};
+use shared_runtime::log::{KafkaArgs, KafkaProducer, check_topics, partitions_of};
 use shared_runtime::redis::{RedisArgs, RedisClient};
+use shared_runtime::service::{bind, spawn_http};
 use shared_runtime::store::{DatabaseArgs, Store, migrate};
-use shared_runtime::worker::Batching;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use shared_runtime::worker::{Batching, RoleParts};
 
 /// Lanes of each embedded topic.
 const EMBEDDED_LANES: i32 = 4;
@@ -82,16 +81,14 @@ impl System {
             guard = Some(Arc::new(BacklogGuard::new()));
             (EMBEDDED_LANES, None)
         } else {
-            let name = args.kafka.topics().name(Topic::Apply);
             let states = check_topics(&args.kafka).await?;
-            let lanes = states.iter().find(|s| s.name == name).map_or(0, |s| s.partitions);
+            let lanes = partitions_of(&states, &args.kafka.topics().name(Topic::Apply));
             (lanes, Some(args.kafka.min_log_retention))
         };
         let listeners = [args.gateway.public_addr, args.admin.admin_addr];
         let verifier = args.auth.build(Audiences::Both, &listeners).await?;
-        let url = args.database.database_url.clone().unwrap_or_default();
-        let store = Store::open(&args.database, &url)?;
-        store.ping().await.map_err(|e| unreachable("DATABASE_URL", e))?;
+        let store = Store::of(&args.database)?;
+        store.ping().await.map_err(|e| StartError::unreachable("DATABASE_URL", e))?;
         let random: SharedRandom = Arc::new(SystemRandom);
         let redis = RedisClient::new(&args.redis, random.clone())?;
         let producer = Arc::new(KafkaProducer::connect(&args.kafka).await?);
@@ -119,40 +116,30 @@ impl System {
             log_retention: retention,
             close_grace: args.admin.close_grace,
         });
-        let public = bind("PUBLIC_ADDR", args.gateway.public_addr).await?;
-        let staff = bind("ADMIN_ADDR", args.admin.admin_addr).await?;
-        let (public_addr, staff_addr) = (local(&public)?, local(&staff)?);
+        let (public, public_addr) = bind("PUBLIC_ADDR", args.gateway.public_addr).await?;
+        let (staff, staff_addr) = bind("ADMIN_ADDR", args.admin.admin_addr).await?;
         let (router, staff_router) = (gateway.router()?, admin.router(HttpLimits::default())?);
         gateway.spawn_background(life);
         admin.spawn_relay(life, producer.clone());
 
-        let (stop, budget) = (life.shutdown_token(), life.drain_budget());
-        life.spawn("admin-listener", async move {
-            serve(staff, staff_router, stop, budget).await;
-            Ok(())
-        });
+        spawn_http(life, "admin-listener", staff, staff_router);
         // The worker stops behind the gateway, so that what was acknowledged last is still decided.
-        let worker_stop = CancellationToken::new();
-        let (stop, then) = (life.shutdown_token(), worker_stop.clone());
-        life.spawn_with_budget("public-listener", budget + Duration::from_secs(1), async move {
-            let drained = serve(public, router, stop, budget).await;
-            tracing::info!(cut = drained.cut, "the public listener has drained");
-            then.cancel();
-            Ok(())
-        });
-        let parts = ApplyParts {
+        let worker_stop = spawn_http(life, "public-listener", public, router);
+        let budget = life.drain_budget();
+        let parts = RoleParts {
             kafka: args.kafka.clone(),
             store: store.clone(),
             producer: producer.clone(),
             batching: args.batching,
             embedded,
             backlog: guard.clone(),
-            group: GROUP.to_owned(),
             stop_at: None,
         };
-        life.spawn_with_budget("worker", budget * 2, async move {
-            apply_worker::run(parts, worker_stop, budget).await
-        });
+        life.spawn_with_budget(
+            "worker",
+            budget * 2,
+            async move { ROLE.run(parts, worker_stop, budget).await },
+        );
         Ok(Self {
             public: public_addr,
             admin: staff_addr,
@@ -188,7 +175,7 @@ fn is_embedded(args: &SystemArgs) -> Result<bool, ConfigError> {
 async fn start_embedded(args: &mut SystemArgs) -> Result<(FakeRedis, MockLog), StartError> {
     let bad = |e: &dyn std::fmt::Display| ConfigError::new("DATA_DIR", e.to_string());
     std::fs::create_dir_all(&args.data_dir).map_err(|e| bad(&e))?;
-    let redis = FakeRedis::start().map_err(|e| unreachable("REDIS_URL", e))?;
+    let redis = FakeRedis::start().map_err(|e| StartError::unreachable("REDIS_URL", e))?;
     let topics: Vec<(String, i32)> = Topic::ALL
         .into_iter()
         .flat_map(|t| {
@@ -197,7 +184,7 @@ async fn start_embedded(args: &mut SystemArgs) -> Result<(FakeRedis, MockLog), S
         })
         .map(|name| (name, EMBEDDED_LANES))
         .collect();
-    let log = MockLog::start(&topics).map_err(|e| unreachable("KAFKA_BROKERS", e))?;
+    let log = MockLog::start(&topics).map_err(|e| StartError::unreachable("KAFKA_BROKERS", e))?;
     let url = format!("sqlite://{}", args.data_dir.join("events.db").display());
     migrate(&url, false).await.map_err(|e| bad(&e))?;
     args.database.database_url = Some(url);
@@ -214,16 +201,4 @@ async fn start_embedded(args: &mut SystemArgs) -> Result<(FakeRedis, MockLog), S
 /// Where the embedded development key lies.
 pub fn dev_key_path(data_dir: &Path) -> PathBuf {
     data_dir.join("dev.key")
-}
-
-async fn bind(setting: &str, addr: SocketAddr) -> Result<TcpListener, ConfigError> {
-    TcpListener::bind(addr).await.map_err(|e| ConfigError::new(setting, format!("{addr}: {e}")))
-}
-
-fn local(listener: &TcpListener) -> Result<SocketAddr, StartError> {
-    listener.local_addr().map_err(|e| unreachable("PUBLIC_ADDR", e))
-}
-
-fn unreachable(setting: &str, problem: impl ToString) -> StartError {
-    StartError::Unreachable { setting: setting.to_owned(), problem: problem.to_string() }
 }

@@ -27,9 +27,7 @@ pub struct MigrateArgs {
 pub async fn migrate(args: MigrateArgs) -> Result<ExitCode, Failure> {
     let names = store::migrate(&args.database_url, args.dry_run).await.map_err(|error| match error {
         MigrateError::Config(error) => StartError::Config(error),
-        MigrateError::Unreachable(problem) => {
-            StartError::Unreachable { setting: "DATABASE_URL".to_owned(), problem }
-        }
+        MigrateError::Unreachable(problem) => StartError::unreachable("DATABASE_URL", problem),
         MigrateError::Failed(problem) => ConfigError::new("DATABASE_URL", problem).into(),
     })?;
     let verb = if args.dry_run { "pending" } else { "applied" };

@@ -2,188 +2,19 @@
 //!
 //! Whatever the split into batches and whatever is redelivered, one log gives one set of rows and one digest.
 
+mod changes;
+mod state;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use shared_proto::v1::{self, log_record::Kind};
 
 use crate::definition::approval_of;
-use crate::{
-    Approval, DIGEST_START, Digest, EntryId, EntryStatus, EventDefinition, EventId, MemberId, Millis, Reason,
-    Stock, digest_step,
-};
+use crate::{EntryId, EntryStatus, EventDefinition, EventId, MemberId, Reason, Stock, digest_step};
 
-/// One record as the fold sees it.
-#[derive(Debug, Clone)]
-pub struct LogEntry {
-    /// Offset in the lane.
-    pub offset: i64,
-    /// Event it belongs to.
-    pub event_id: EventId,
-    /// What it says.
-    pub kind: Kind,
-}
-
-/// Counters and state of one event in one lane, at a position of that lane.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LaneState {
-    /// Entries with a row; the next one gets `seq + 1`.
-    pub seq: i64,
-    /// Winners.
-    pub wins: i64,
-    /// Entries that lost.
-    pub losses: i64,
-    /// Entries that may not count.
-    pub rejections: i64,
-    /// Points granted.
-    pub paid: i64,
-    /// Digest chain over the rows.
-    pub digest: Digest,
-    /// Approval in force at this position.
-    pub approval: Option<Approval>,
-    /// Offset of the `Closed` record.
-    pub closed_at: Option<i64>,
-    /// Offset of the `Deleted` record.
-    pub deleted_at: Option<i64>,
-    /// Offset of the record that took the last prize of all options; gone when stock is added.
-    pub exhausted_at: Option<i64>,
-}
-
-impl LaneState {
-    /// The state right behind a `Scheduled` record.
-    pub fn new(approval: Option<Approval>) -> Self {
-        Self {
-            seq: 0,
-            wins: 0,
-            losses: 0,
-            rejections: 0,
-            paid: 0,
-            digest: DIGEST_START,
-            approval,
-            closed_at: None,
-            deleted_at: None,
-            exhausted_at: None,
-        }
-    }
-}
-
-/// Stock of one option, by its index in the event.
-pub type StockLevel = Stock;
-
-/// One event as one lane knows it.
-#[derive(Debug, Clone)]
-pub struct EventInLane {
-    /// The definition, shared.
-    pub definition: Arc<EventDefinition>,
-    /// Counters.
-    pub lane: LaneState,
-    /// Stock, one an option.
-    pub stock: Vec<StockLevel>,
-}
-
-/// What the database already knows of the records in a batch.
-#[derive(Debug, Clone, Default)]
-pub struct Known {
-    /// Entries that have a row.
-    pub entries: HashSet<(EventId, EntryId)>,
-    /// Commands that were applied in this lane.
-    pub commands: HashSet<[u8; 16]>,
-    /// Entries that count, a member, for events that limit them.
-    pub member_entries: HashMap<(EventId, MemberId), u32>,
-    /// Offsets that an operator gave up.
-    pub rejected_offsets: HashSet<i64>,
-}
-
-/// One new row of `event_entry`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DecidedEntry {
-    /// Event.
-    pub event_id: EventId,
-    /// Place in the lane, from 1.
-    pub seq: i64,
-    /// Offset of the record.
-    pub offset: i64,
-    /// Entry.
-    pub entry_id: EntryId,
-    /// Member.
-    pub member_id: MemberId,
-    /// Outcome.
-    pub status: EntryStatus,
-    /// Why, where it is REJECTED.
-    pub reason: Option<Reason>,
-    /// Option won, by index.
-    pub option: Option<u16>,
-    /// Points won.
-    pub amount: i64,
-    /// Number among the winners, from 1, in one-lane events.
-    pub rank: Option<i64>,
-    /// When the gateway accepted it.
-    pub accepted_at: Millis,
-}
-
-/// What became of a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CommandOutcome {
-    /// It took effect at its position.
-    Applied,
-    /// It had none; the text is a stable code.
-    Refused(&'static str),
-}
-
-/// One new row of `command_applied`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DecidedCommand {
-    /// Command.
-    pub command_id: [u8; 16],
-    /// Event.
-    pub event_id: EventId,
-    /// Offset of the record.
-    pub offset: i64,
-    /// Outcome.
-    pub outcome: CommandOutcome,
-}
-
-/// What one batch changes.
-#[derive(Debug, Clone, Default)]
-pub struct Decisions {
-    /// New rows, in log order.
-    pub entries: Vec<DecidedEntry>,
-    /// Commands that were met for the first time.
-    pub commands: Vec<DecidedCommand>,
-    /// Events that this batch scheduled.
-    pub scheduled: Vec<EventId>,
-    /// Prizes won, by event and option index.
-    pub won: BTreeMap<(EventId, u16), i64>,
-    /// Prizes added, by event and option index.
-    pub added: BTreeMap<(EventId, u16), i64>,
-    /// Approvals that changed, by event and by the first place (`seq`) that they judge.
-    pub approvals: BTreeMap<(EventId, i64), Approval>,
-    /// Offsets given up by `Rejected` records in this batch: event, offset, command.
-    pub given_up: Vec<(EventId, i64, [u8; 16])>,
-    /// Records that repeated an entry or a command.
-    pub repeats: u64,
-}
-
-/// A record that this build cannot decide. Its event parks (DESIGN section 5, "Poison").
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("event {event_id}, offset {offset}: {why}")]
-pub struct Undecidable {
-    /// Event.
-    pub event_id: EventId,
-    /// Offset of the record.
-    pub offset: i64,
-    /// Why.
-    pub why: String,
-}
-
-/// The events of a lane and what a batch did to them.
-#[derive(Debug, Clone, Default)]
-pub struct Fold {
-    /// States behind the batch.
-    pub events: BTreeMap<EventId, EventInLane>,
-    /// The changes.
-    pub decisions: Decisions,
-}
+pub use changes::{CommandOutcome, DecidedCommand, DecidedEntry, Decisions, Fold, Undecidable};
+pub use state::{EventInLane, Known, LaneState, LogEntry};
 
 /// Judges `records` (one lane, ascending offsets) from the states in `events`.
 ///

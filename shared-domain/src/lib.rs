@@ -19,7 +19,7 @@ mod value;
 pub use approval_draft::ComplianceDraft;
 pub use decide::{
     CommandOutcome, DecidedCommand, DecidedEntry, Decisions, EventInLane, Fold, Known, LaneState, LogEntry,
-    StockLevel, Undecidable, decide,
+    Undecidable, decide,
 };
 pub use definition::{DefinitionError, EventDefinition, RULES_VERSION};
 pub use digest::{DIGEST_START, Digest, digest_step};

@@ -15,6 +15,11 @@ impl ConfigError {
     pub fn new(setting: impl Into<String>, problem: impl ToString) -> Self {
         Self { setting: setting.into(), problem: problem.to_string() }
     }
+
+    /// A setting without which the real stack cannot be reached.
+    pub fn required(setting: impl Into<String>) -> Self {
+        Self::new(setting, "is required with the real stack (`event-system serve` needs none)")
+    }
 }
 
 /// Why a process could not start.
@@ -34,6 +39,11 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// A dependency that did not answer, by the setting that names it.
+    pub fn unreachable(setting: impl Into<String>, problem: impl ToString) -> Self {
+        Self::Unreachable { setting: setting.into(), problem: problem.to_string() }
+    }
+
     /// Says it on standard error, and gives the exit code.
     #[allow(clippy::print_stderr)] // the log may not be set up yet, and a person reads this
     pub fn exit(&self, program: &str) -> std::process::ExitCode {

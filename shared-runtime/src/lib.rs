@@ -9,6 +9,7 @@ pub mod http;
 pub mod lifecycle;
 pub mod log;
 pub mod redis;
+pub mod service;
 pub mod store;
 pub mod telemetry;
 pub mod worker;

@@ -90,7 +90,7 @@ impl RedisClient {
     /// # Errors
     /// A setting that cannot be used.
     pub fn new(args: &RedisArgs, random: SharedRandom) -> Result<Self, ConfigError> {
-        let url = args.redis_url.as_deref().ok_or_else(|| wrong("REDIS_URL", "is not set"))?;
+        let url = args.redis_url.as_deref().ok_or_else(|| ConfigError::required("REDIS_URL"))?;
         if !url.starts_with("redis://") && !url.starts_with("rediss://") {
             return Err(wrong("REDIS_URL", "must start with redis:// or rediss://"));
         }

@@ -47,7 +47,7 @@ pub async fn gather(system: &System, second: &Store, event: i64) -> anyhow::Resu
     let mut rows: Vec<EntryRow> = Vec::new();
     loop {
         let after = rows.last().map_or(0, |r| r.seq);
-        let block = system.store.entries_of_lane(event, lane.lane, after, 5_000).await?;
+        let block = system.store.entries_of_lane(event, lane.lane, None, after, 5_000).await?;
         if block.is_empty() {
             break;
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use apply_worker::ApplyParts;
+use apply_worker::ROLE;
 use clap::{Args, Parser};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -19,6 +19,7 @@ use shared_runtime::auth::DevKey;
 use shared_runtime::lifecycle::LifecycleArgs;
 use shared_runtime::store::{DatabaseArgs, Store, migrate};
 use shared_runtime::telemetry::{LogFormat, init};
+use shared_runtime::worker::{Role, RoleParts};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -84,17 +85,17 @@ async fn stampede(args: DemoArgs) -> anyhow::Result<bool> {
     migrate(&second_url, false).await?;
     let second = Store::open(&DatabaseArgs::default(), &second_url)?;
     let stop_second = CancellationToken::new();
-    let parts = ApplyParts {
+    let role = Role { group: "second-reader".into(), ..ROLE };
+    let parts = RoleParts {
         kafka: system.kafka.clone(),
         store: second.clone(),
         producer: system.producer.clone(),
         batching: Default::default(),
         embedded: true,
         backlog: system.backlog.clone(),
-        group: "second-reader".to_owned(),
         stop_at: None,
     };
-    let second_worker = tokio::spawn(apply_worker::run(parts, stop_second.clone(), Duration::from_secs(15)));
+    let second_worker = tokio::spawn(role.run(parts, stop_second.clone(), Duration::from_secs(15)));
 
     let event = open_event(&system, &key, &args).await?;
     let crowd = Arc::new(Crowd::new(system.public, event)?);

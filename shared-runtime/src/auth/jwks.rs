@@ -50,9 +50,9 @@ impl Source {
                 .await
                 .map(Bytes::from)
                 .map_err(|error| ConfigError::new(SETTING, format!("{}: {error}", path.display())).into()),
-            Place::Web(client, url) => fetch(client, url)
-                .await
-                .map_err(|problem| StartError::Unreachable { setting: SETTING.to_owned(), problem }),
+            Place::Web(client, url) => {
+                fetch(client, url).await.map_err(|problem| StartError::unreachable(SETTING, problem))
+            }
         }
     }
 

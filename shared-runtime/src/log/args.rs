@@ -55,10 +55,7 @@ impl KafkaArgs {
 
     /// What every client is configured with.
     pub fn client(&self) -> Result<ClientConfig, ConfigError> {
-        let brokers = self
-            .kafka_brokers
-            .as_deref()
-            .ok_or_else(|| ConfigError::new("KAFKA_BROKERS", "is required with the real stack"))?;
+        let brokers = self.kafka_brokers.as_deref().ok_or_else(|| ConfigError::required("KAFKA_BROKERS"))?;
         if !self.kafka_security_protocol.eq_ignore_ascii_case("plaintext") {
             return Err(ConfigError::new("KAFKA_SECURITY_PROTOCOL", "only plaintext is built in"));
         }

@@ -30,14 +30,14 @@ impl KafkaProducer {
             .set("linger.ms", "1")
             .set("queue.buffering.max.messages", "100000")
             .set("queue.buffering.max.kbytes", "65536");
-        let inner: FutureProducer = config.create().map_err(|e| unreachable(e.to_string()))?;
+        let inner: FutureProducer = config.create().map_err(unreachable)?;
         let client = inner.clone();
         let log_id =
             tokio::task::spawn_blocking(move || client.client().fetch_cluster_id(Duration::from_secs(10)))
                 .await
                 .ok()
                 .flatten()
-                .ok_or_else(|| unreachable("no broker answers".to_owned()))?;
+                .ok_or_else(|| unreachable("no broker answers"))?;
         Ok(Self {
             inner,
             log_id,
@@ -93,8 +93,8 @@ impl Producer for KafkaProducer {
     }
 }
 
-fn unreachable(problem: String) -> StartError {
-    StartError::Unreachable { setting: "KAFKA_BROKERS".to_owned(), problem }
+fn unreachable(problem: impl ToString) -> StartError {
+    StartError::unreachable("KAFKA_BROKERS", problem)
 }
 
 /// Errors after which the record is certainly not in the log and never will be.

@@ -1,4 +1,4 @@
-//! Lanes of a Kafka topic, with our own rebalance: the callback only forwards, the loop reads the database and assigns
+//! Lanes of Kafka topics, with our own rebalance: the callback only forwards, the loop reads the database and assigns
 //! once with explicit offsets (DESIGN section 5, "Assignment").
 
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::config::StartError;
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A member of a consumer group on one topic.
+/// A member of a consumer group.
 pub struct KafkaLaneLog {
     consumer: Arc<StreamConsumer<Forwarding>>,
     events: mpsc::UnboundedReceiver<LogEvent>,
@@ -61,10 +61,9 @@ impl ConsumerContext for Forwarding {
 }
 
 impl KafkaLaneLog {
-    /// Joins `group` on `topic`.
-    pub async fn join(args: &KafkaArgs, topic: &str, group: &str) -> Result<Self, StartError> {
-        let unreachable =
-            |problem: String| StartError::Unreachable { setting: "KAFKA_BROKERS".to_owned(), problem };
+    /// Joins `group` on these topics.
+    pub async fn join(args: &KafkaArgs, topics: &[String], group: &str) -> Result<Self, StartError> {
+        let unreachable = |problem: String| StartError::unreachable("KAFKA_BROKERS", problem);
         let mut config = args.client()?;
         config
             .set("group.id", group)
@@ -90,7 +89,8 @@ impl KafkaLaneLog {
             .ok()
             .flatten()
             .ok_or_else(|| unreachable("no broker answers".to_owned()))?;
-        consumer.subscribe(&[topic]).map_err(|e| unreachable(e.to_string()))?;
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        consumer.subscribe(&topics).map_err(|e| unreachable(e.to_string()))?;
         Ok(Self { consumer, events, log_id })
     }
 }

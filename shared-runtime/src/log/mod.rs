@@ -12,4 +12,4 @@ pub use args::KafkaArgs;
 pub use ends::LogEnds;
 pub use kafka_producer::KafkaProducer;
 pub use kafka_reader::KafkaLaneLog;
-pub use topics::{TopicState, check_topics, create_topics, inspect_topics};
+pub use topics::{TopicState, check_topics, create_topics, inspect_topics, partitions_of};

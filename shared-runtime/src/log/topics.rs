@@ -24,6 +24,11 @@ pub struct TopicState {
     pub problems: Vec<String>,
 }
 
+/// Partitions of one topic among those that were looked at; 0 when it is not there.
+pub fn partitions_of(states: &[TopicState], name: &str) -> i32 {
+    states.iter().find(|state| state.name == name).map_or(0, |state| state.partitions)
+}
+
 /// Every topic of the system, dead letters included.
 fn names(args: &KafkaArgs) -> Vec<String> {
     let topics = args.topics();
@@ -31,7 +36,7 @@ fn names(args: &KafkaArgs) -> Vec<String> {
 }
 
 fn unreachable(problem: impl ToString) -> StartError {
-    StartError::Unreachable { setting: "KAFKA_BROKERS".to_owned(), problem: problem.to_string() }
+    StartError::unreachable("KAFKA_BROKERS", problem)
 }
 
 fn admin(args: &KafkaArgs) -> Result<AdminClient<DefaultClientContext>, StartError> {

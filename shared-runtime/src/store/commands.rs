@@ -79,7 +79,7 @@ impl Store {
 
     /// What the lanes say about these events, in the same order.
     pub async fn event_facts(&self, ids: &[EventId]) -> Result<Vec<EventFacts>, StoreError> {
-        on_connection!(self, |q, conn| q::staff::facts(conn, ids).await)
+        on_connection!(self, |q, conn| q::facts::of(conn, ids).await)
     }
 
     /// A command over all its lanes.

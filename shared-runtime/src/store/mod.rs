@@ -15,7 +15,7 @@ pub mod schema;
 mod sqlite;
 
 use diesel_async::AsyncConnection;
-use shared_domain::{EntryId, EventId, MemberId};
+use shared_domain::{EntryId, EntryStatus, EventId, MemberId};
 use shared_proto::Lane;
 
 pub use migrate::{MigrateError, migrate};
@@ -86,6 +86,12 @@ impl Store {
     /// Opens `mysql://` or `sqlite://`. Connections are made when they are needed.
     pub fn open(args: &DatabaseArgs, url: &str) -> Result<Self, crate::config::ConfigError> {
         Ok(Self { pool: Pool::open(args, url)? })
+    }
+
+    /// Opens the database of the settings. Errors: there is none.
+    pub fn of(args: &DatabaseArgs) -> Result<Self, crate::config::ConfigError> {
+        let required = || crate::config::ConfigError::required("DATABASE_URL");
+        Self::open(args, args.database_url.as_deref().ok_or_else(required)?)
     }
 
     /// Asks the database for an answer.
@@ -187,26 +193,16 @@ impl Store {
         on_connection!(self, |q, conn| q::entries::by_members(conn, ids).await)
     }
 
-    /// Winners of a lane behind a place, in order.
-    pub async fn winners(
-        &self,
-        event: EventId,
-        lane: i32,
-        after_seq: i64,
-        limit: i64,
-    ) -> Result<Vec<EntryRow>, StoreError> {
-        on_connection!(self, |q, conn| q::entries::winners(conn, event, lane, after_seq, limit).await)
-    }
-
-    /// Entries of a lane behind a place, in order.
+    /// Entries of a lane behind a place, in order; with a status, only those.
     pub async fn entries_of_lane(
         &self,
         event: EventId,
         lane: i32,
+        status: Option<EntryStatus>,
         after_seq: i64,
         limit: i64,
     ) -> Result<Vec<EntryRow>, StoreError> {
-        on_connection!(self, |q, conn| q::entries::of_lane(conn, event, lane, after_seq, limit).await)
+        on_connection!(self, |q, conn| q::entries::of_lane(conn, event, lane, status, after_seq, limit).await)
     }
 
     /// All lane rows.

@@ -1,13 +1,18 @@
-//! Rows as the database has them, shared by both backends.
+//! Rows as the database has them, shared by both backends. Here those of the lanes, which workers write.
+
+mod commands;
+mod events;
+mod watched;
 
 use diesel::prelude::{AsChangeset, Insertable, Queryable, Selectable};
 use shared_domain::{Approval, DecidedEntry, EntryId, EventId, EventPeriod, LaneState};
 
 use super::error_class::StoreError;
-use super::schema::{
-    audit_log, command_applied, event_approval, event_entry, event_lane, event_stock, events, idempotency_key, outbox,
-    parked_record, partition_progress,
-};
+use super::schema::{event_entry, event_lane, event_stock, parked_record, partition_progress};
+
+pub use commands::{ApprovalRow, AuditLine, CommandAppliedRow, CommandStatus, KeptAnswer, OutboxRow};
+pub use events::{EventRow, NewEvent};
+pub use watched::{SnapshotRows, WatchedLane};
 
 /// `event_lane`: one event in one lane.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, Insertable, AsChangeset)]
@@ -229,44 +234,6 @@ pub struct ProgressRow {
     pub updated_at: i64,
 }
 
-/// `command_applied`: a command met its position in a lane.
-#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
-#[diesel(table_name = command_applied, treat_none_as_default_value = false)]
-pub struct CommandAppliedRow {
-    /// Command, 16 bytes.
-    pub command_id: Vec<u8>,
-    /// Lane.
-    pub lane: i32,
-    /// Event.
-    pub event_id: i64,
-    /// Offset of the record.
-    pub log_offset: i64,
-    /// Code of [`CommandStatus`].
-    pub status: i16,
-    /// Why it was refused.
-    pub reason: Option<String>,
-    /// ms.
-    pub applied_at: i64,
-}
-
-/// `event_approval`: an approval that replaced the definition's, from a place of the lane on.
-#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
-#[diesel(table_name = event_approval)]
-pub struct ApprovalRow {
-    /// Event.
-    pub event_id: i64,
-    /// Lane.
-    pub lane: i32,
-    /// First `seq` that it judges; in force until the next row's.
-    pub from_seq: i64,
-    /// Number of the review.
-    pub review_number: String,
-    /// First instant approved, ms.
-    pub approved_from: i64,
-    /// First instant behind, ms.
-    pub approved_until: i64,
-}
-
 /// `parked_record`: a record that waits for an operator.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
 #[diesel(table_name = parked_record)]
@@ -285,89 +252,6 @@ pub struct ParkedRow {
     pub parked_at: i64,
     /// An operator gave it up: it will end as REJECTED(UNDECIDABLE).
     pub given_up: bool,
-}
-
-/// State of a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CommandStatus {
-    /// On its way.
-    Pending = 0,
-    /// In effect.
-    Applied = 1,
-    /// Without effect, for a reason.
-    Rejected = 2,
-}
-
-impl CommandStatus {
-    /// The number in the database.
-    pub fn code(self) -> i16 {
-        self as i16
-    }
-
-    /// The value of a number; unknown ones are pending.
-    pub fn from_code(code: i16) -> Self {
-        match code {
-            1 => Self::Applied,
-            2 => Self::Rejected,
-            _ => Self::Pending,
-        }
-    }
-}
-
-/// `outbox`: a command for one lane, its idempotency key and its record.
-#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
-#[diesel(table_name = outbox, treat_none_as_default_value = false)]
-pub struct OutboxRow {
-    /// Event.
-    pub event_id: i64,
-    /// Place among the event's commands.
-    pub ordinal: i64,
-    /// Partition, or -1 for a command that takes effect in the database only.
-    pub lane: i32,
-    /// Command, 16 bytes.
-    pub command_id: Vec<u8>,
-    /// What it does, as shown to staff.
-    pub kind: String,
-    /// Full topic name.
-    pub topic: String,
-    /// The record's bytes.
-    pub record: Vec<u8>,
-    /// Not to be published before, ms.
-    pub not_before: Option<i64>,
-    /// Acknowledged by the broker, ms.
-    pub published_at: Option<i64>,
-    /// Applied in its lane, ms.
-    pub settled_at: Option<i64>,
-    /// Code of [`CommandStatus`].
-    pub status: i16,
-    /// Why it was rejected.
-    pub reason: Option<String>,
-    /// Who asked.
-    pub actor: String,
-    /// The HTTP request.
-    pub request_id: String,
-    /// ms.
-    pub created_at: i64,
-}
-
-/// One line of the audit log; the database numbers it.
-#[derive(Debug, Clone, PartialEq, Eq, Insertable)]
-#[diesel(table_name = audit_log, treat_none_as_default_value = false)]
-pub struct AuditLine {
-    /// ms.
-    pub at: i64,
-    /// Who.
-    pub actor: String,
-    /// What.
-    pub action: String,
-    /// On which event.
-    pub event_id: Option<i64>,
-    /// By which request.
-    pub request_id: String,
-    /// How it ended.
-    pub outcome: String,
-    /// Details, JSON.
-    pub detail: String,
 }
 
 /// One parked event in one lane.
@@ -389,149 +273,4 @@ pub struct ParkedEvent {
     pub since: i64,
     /// Whether an operator asked to decide them.
     pub unpark_requested: bool,
-}
-
-/// An answer kept under a key.
-#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
-#[diesel(table_name = idempotency_key)]
-pub struct KeptAnswer {
-    /// Who asked.
-    pub actor: String,
-    /// Method and path.
-    pub route: String,
-    /// The key.
-    pub request_key: String,
-    /// SHA-256 of the body.
-    pub body_hash: Vec<u8>,
-    /// HTTP status.
-    pub answer_status: i16,
-    /// JSON body.
-    pub answer: String,
-    /// ms.
-    pub created_at: i64,
-}
-
-/// `events`: one event as staff and gateways know it.
-#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
-#[diesel(table_name = events)]
-pub struct EventRow {
-    /// Event.
-    pub event_id: i64,
-    /// Code of `Lifecycle`.
-    pub lifecycle: i16,
-    /// Admission is paused.
-    pub paused: bool,
-    /// Title, as it is now.
-    pub title: String,
-    /// Content, as it is now.
-    pub content: String,
-    /// Number of the event type.
-    pub event_type: i16,
-    /// ms.
-    pub starts_at: i64,
-    /// ms.
-    pub ends_at: i64,
-    /// The draft as staff wrote it, JSON; gone where the log recreated the event.
-    pub draft: Option<String>,
-    /// Bytes of the `Scheduled` record.
-    pub scheduled: Option<Vec<u8>>,
-    /// Full topic name.
-    pub topic: Option<String>,
-    /// Number of lanes; 0 for a draft.
-    pub lane_count: i32,
-    /// Entries a second; `None`: the default.
-    pub limit_per_second: Option<i64>,
-    /// Raffle entries a second; `None`: the default.
-    pub raffle_limit_per_second: Option<i64>,
-    /// Requests a second of one member; `None`: the default.
-    pub member_limit_per_second: Option<i64>,
-    /// High-traffic flag of raffles.
-    pub high_traffic: Option<bool>,
-    /// Grows with every change of this row.
-    pub version: i64,
-    /// ms.
-    pub created_at: i64,
-    /// ms.
-    pub updated_at: i64,
-    /// ms.
-    pub deleted_at: Option<i64>,
-}
-
-/// A new draft.
-#[derive(Debug, Clone, Insertable)]
-#[diesel(table_name = events, treat_none_as_default_value = false)]
-pub struct NewEvent {
-    /// Code of `Lifecycle`.
-    pub lifecycle: i16,
-    /// See [`EventRow`].
-    pub paused: bool,
-    /// See [`EventRow`].
-    pub title: String,
-    /// See [`EventRow`].
-    pub content: String,
-    /// See [`EventRow`].
-    pub event_type: i16,
-    /// See [`EventRow`].
-    pub starts_at: i64,
-    /// See [`EventRow`].
-    pub ends_at: i64,
-    /// See [`EventRow`].
-    pub draft: Option<String>,
-    /// See [`EventRow`].
-    pub lane_count: i32,
-    /// See [`EventRow`].
-    pub limit_per_second: Option<i64>,
-    /// See [`EventRow`].
-    pub raffle_limit_per_second: Option<i64>,
-    /// See [`EventRow`].
-    pub member_limit_per_second: Option<i64>,
-    /// See [`EventRow`].
-    pub version: i64,
-    /// See [`EventRow`].
-    pub created_at: i64,
-    /// See [`EventRow`].
-    pub updated_at: i64,
-}
-
-/// One lane as gateways watch it.
-#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
-#[diesel(table_name = event_lane)]
-pub struct WatchedLane {
-    /// Event.
-    pub event_id: i64,
-    /// Partition.
-    pub lane: i32,
-    /// `Scheduled` is applied.
-    pub is_scheduled: bool,
-    /// Entries decided.
-    pub seq: i64,
-    /// Winners.
-    pub wins: i64,
-    /// Approval in force.
-    pub review_number: Option<String>,
-    /// Approval in force.
-    pub approved_from: Option<i64>,
-    /// Approval in force.
-    pub approved_until: Option<i64>,
-    /// Offset of `Closed`.
-    pub closed_offset: Option<i64>,
-    /// Offset that took the last prize.
-    pub exhausted_offset: Option<i64>,
-    /// Log of that offset.
-    pub exhausted_log_id: Option<String>,
-}
-
-/// What a gateway reads a tick, in a constant number of queries.
-#[derive(Debug, Clone, Default)]
-pub struct SnapshotRows {
-    /// Ids and versions of the events to watch.
-    pub versions: Vec<(EventId, i64)>,
-    /// Their lanes.
-    pub lanes: Vec<WatchedLane>,
-    /// Their stock.
-    pub stock: Vec<StockRow>,
-    /// Cursors of the current log.
-    pub progress: Vec<ProgressRow>,
-    /// Events with a `StockAdded` that is not applied yet.
-    pub stock_pending: Vec<EventId>,
 }

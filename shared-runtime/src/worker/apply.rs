@@ -1,5 +1,7 @@
 //! The batch transaction (DESIGN section 5): fence, read, decide, insert, decrement, lane rows, commands.
 
+mod parking;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -9,10 +11,12 @@ use shared_domain::{
 };
 use shared_proto::v1::{self, log_record::Kind};
 
-use super::batch::{BatchRecord, LaneBatch, LaneMemory};
+use super::batch::{LaneBatch, LaneMemory};
 use crate::store::error_class::StoreError;
 use crate::store::lane_tx::{CursorMove, Inserted, LaneTx};
-use crate::store::rows::{ApprovalRow, CommandAppliedRow, CommandStatus, EntryRow, LaneRow, ParkedRow, StockRow};
+use crate::store::rows::{ApprovalRow, CommandAppliedRow, CommandStatus, EntryRow, LaneRow, StockRow};
+
+pub use parking::{Unparked, unpark_block};
 
 /// What a committed batch changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -86,61 +90,6 @@ pub async fn apply_batch<T: LaneTx>(
     Ok(applied)
 }
 
-/// How far one block of an unpark came.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Unparked {
-    /// What the block changed.
-    pub applied: Applied,
-    /// Whether parked records are left.
-    pub more: bool,
-}
-
-/// Decides one block of an event's parked records, in order, under the lane's fence row at `cursor.from`.
-pub async fn unpark_block<T: LaneTx>(
-    tx: &mut T,
-    cursor: &CursorMove<'_>,
-    batch: &LaneBatch,
-    event: EventId,
-    block: i64,
-    memory: &LaneMemory,
-) -> Result<Unparked, ApplyError> {
-    if !tx.advance(cursor).await? {
-        return Err(ApplyError::Fenced);
-    }
-    let lane = batch.lane.partition;
-    let rows = tx.parked(event, lane, block + 1).await?;
-    let more = rows.len() as i64 > block;
-    let rows = &rows[..rows.len().min(block as usize)];
-    let mut work = Work::load(tx, batch, memory, std::iter::once(event)).await?;
-    let given_up: HashSet<i64> = rows.iter().filter(|r| r.given_up).map(|r| r.log_offset).collect();
-    let records = rows
-        .iter()
-        .map(|row| {
-            let (event_id, kind) = shared_proto::decode(&row.record).map_err(|e| Undecidable {
-                event_id: event,
-                offset: row.log_offset,
-                why: e.to_string(),
-            })?;
-            Ok(LogEntry { offset: row.log_offset, event_id, kind })
-        })
-        .collect::<Result<Vec<_>, Undecidable>>()?;
-    if let Some(row) = work.rows.get_mut(&event)
-        && !more
-    {
-        row.parked_offset = None;
-        row.parked_since = None;
-        row.parked_reason = None;
-        row.unpark_requested = false;
-        work.dirty.insert(event);
-    }
-    let records: Vec<&LogEntry> = records.iter().collect();
-    let applied = work.decide_and_write(tx, &records, given_up, memory, cursor.now).await?;
-    if let Some(last) = rows.last() {
-        tx.unpark_through(event, lane, last.log_offset).await?;
-    }
-    Ok(Unparked { applied, more })
-}
-
 /// The rows that a batch touches.
 struct Work<'b> {
     batch: &'b LaneBatch,
@@ -206,42 +155,6 @@ impl<'b> Work<'b> {
             work.rows.insert(row.event_id, row);
         }
         Ok(work)
-    }
-
-    /// Records to decide, and rows to park: an event that is parked here, or parks now, is decided no further.
-    fn split<'r>(
-        &self,
-        records: &'r [BatchRecord],
-        park: &BTreeMap<EventId, String>,
-        now: i64,
-    ) -> (Vec<&'r LogEntry>, Vec<ParkedRow>) {
-        let mut decidable = Vec::with_capacity(records.len());
-        let mut parked = Vec::new();
-        for record in records {
-            let id = record.entry.event_id;
-            let reason = match park.get(&id) {
-                Some(reason) => Some(reason.as_str()),
-                None => self
-                    .rows
-                    .get(&id)
-                    .filter(|row| row.is_parked())
-                    .map(|row| row.parked_reason.as_deref().unwrap_or("its event is parked")),
-            };
-            match reason {
-                // An operator's word on a parked record must pass the park itself.
-                Some(reason) if !matches!(record.entry.kind, Kind::Rejected(_)) => parked.push(ParkedRow {
-                    event_id: id,
-                    lane: self.batch.lane.partition,
-                    log_offset: record.entry.offset,
-                    record: record.bytes.to_vec(),
-                    reason: truncated(reason),
-                    parked_at: now,
-                    given_up: false,
-                }),
-                _ => decidable.push(&record.entry),
-            }
-        }
-        (decidable, parked)
     }
 
     async fn decide_and_write<T: LaneTx>(
@@ -471,39 +384,6 @@ impl<'b> Work<'b> {
         }
         Ok(count)
     }
-
-    async fn write_parked<T: LaneTx>(
-        &mut self,
-        tx: &mut T,
-        parked: Vec<ParkedRow>,
-        park: &BTreeMap<EventId, String>,
-        applied: &mut Applied,
-    ) -> Result<(), ApplyError> {
-        applied.parked_offsets = parked.iter().map(|row| row.log_offset).collect();
-        let mut by_event: BTreeMap<EventId, Vec<ParkedRow>> = BTreeMap::new();
-        for row in parked {
-            by_event.entry(row.event_id).or_default().push(row);
-        }
-        for (event, records) in by_event {
-            let exists = self.rows.contains_key(&event);
-            let lane = self.batch.lane.partition;
-            let row = self.rows.entry(event).or_insert_with(|| {
-                let mut row = LaneRow::new(event, lane, &LaneState::new(None), "");
-                row.is_scheduled = false;
-                row
-            });
-            if !row.is_parked()
-                && let Some(first) = records.first()
-            {
-                row.parked_offset = Some(first.log_offset);
-                row.parked_since = Some(first.parked_at);
-                row.parked_reason = park.get(&event).map(|r| truncated(r));
-                applied.newly_parked.push(event);
-            }
-            tx.park(row, exists, records).await?;
-        }
-        Ok(())
-    }
 }
 
 fn scheduled_bytes(event: EventId, scheduled: &v1::Scheduled) -> Vec<u8> {
@@ -545,8 +425,4 @@ fn command_id(kind: &Kind) -> Option<[u8; 16]> {
         Kind::Deleted(c) => &c.command_id,
     };
     id.as_slice().try_into().ok()
-}
-
-fn truncated(reason: &str) -> String {
-    reason.chars().take(1_000).collect()
 }

@@ -6,8 +6,10 @@ pub mod batch;
 pub mod cursor;
 mod lane;
 mod lane_store;
+mod role;
 mod run;
 
 pub use lane::Batching;
 pub use lane_store::LaneStore;
+pub use role::{Role, RoleParts, WorkerArgs, main};
 pub use run::{Worker, WorkerParts};

@@ -41,7 +41,7 @@ impl Store {
 
     /// Carries what the lanes did over into the outbox.
     pub async fn settle_outbox(&self, now: Millis) -> Result<usize, StoreError> {
-        in_transaction!(self, |q, tx| q::staff::settle(tx, now).await)
+        in_transaction!(self, |q, tx| q::outbox::settle(tx, now).await)
     }
 
     /// When the oldest command that is not settled was given.

@@ -34,43 +34,27 @@ pub async fn by_members(conn: &mut Conn, ids: &[(MemberId, EntryId)]) -> Result<
         .await?)
 }
 
-/// Winners of one lane in order of their place, after `after_seq`.
-pub async fn winners(
-    conn: &mut Conn,
-    event: EventId,
-    lane: i32,
-    after_seq: i64,
-    limit: i64,
-) -> Result<Vec<EntryRow>, StoreError> {
-    Ok(e::table
-        .filter(e::event_id.eq(event))
-        .filter(e::lane.eq(lane))
-        .filter(e::seq.gt(after_seq))
-        .filter(e::status.eq(i16::from(EntryStatus::Win.code())))
-        .order(e::seq)
-        .limit(limit)
-        .select(EntryRow::as_select())
-        .load(conn)
-        .await?)
-}
-
-/// Entries of one lane in order of their place, after `after_seq`.
+/// Entries of one lane in order of their place, after `after_seq`; with a status, only those.
 pub async fn of_lane(
     conn: &mut Conn,
     event: EventId,
     lane: i32,
+    status: Option<EntryStatus>,
     after_seq: i64,
     limit: i64,
 ) -> Result<Vec<EntryRow>, StoreError> {
-    Ok(e::table
+    let mut query = e::table
         .filter(e::event_id.eq(event))
         .filter(e::lane.eq(lane))
         .filter(e::seq.gt(after_seq))
         .order(e::seq)
         .limit(limit)
         .select(EntryRow::as_select())
-        .load(conn)
-        .await?)
+        .into_boxed();
+    if let Some(status) = status {
+        query = query.filter(e::status.eq(i16::from(status.code())));
+    }
+    Ok(query.load(conn).await?)
 }
 
 /// Every lane row of every event, for comparing databases.

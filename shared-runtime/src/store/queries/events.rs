@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use shared_domain::{EventId, Lifecycle};
 
-use super::{Conn, last_id};
+use super::{Conn, functions};
 use crate::store::error_class::StoreError;
 use crate::store::rows::{EventRow, NewEvent};
 use crate::store::schema::{event_lane, event_lock, events};
@@ -12,7 +12,7 @@ use crate::store::schema::{event_lane, event_lock, events};
 /// Inserts a draft and gives its id.
 pub async fn create(conn: &mut Conn, event: &NewEvent) -> Result<EventId, StoreError> {
     diesel::insert_into(events::table).values(event).execute(conn).await?;
-    last_id(conn).await
+    Ok(diesel::select(functions::last_insert_id()).get_result(conn).await?)
 }
 
 /// One event.

@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use shared_domain::EventId;
 
-use super::{Conn, snapshot::STOCK_ADDED};
+use super::{Conn, parked, snapshot::STOCK_ADDED};
 use crate::store::error_class::StoreError;
 use crate::store::rows::{CommandAppliedRow, CommandStatus, OutboxRow};
 use crate::store::schema::{command_applied, outbox as o, relay_lease};
@@ -78,8 +78,32 @@ pub async fn mark_published(
     Ok(())
 }
 
-/// Carries what the lanes did over into the outbox. Returns how many rows were settled.
+/// Carries what the lanes did over into the outbox; returns how many rows were settled. Where a record was given up,
+/// its event is then unparked: not before, or the lane's worker would meet the same record again.
 pub async fn settle(conn: &mut Conn, now: i64) -> Result<usize, StoreError> {
+    let waiting: Vec<(EventId, i64)> = o::table
+        .filter(o::settled_at.is_null())
+        .filter(o::kind.eq("REJECTED"))
+        .select((o::event_id, o::ordinal))
+        .load(conn)
+        .await?;
+    let settled = carry_over(conn, now).await?;
+    for (event, ordinal) in waiting {
+        let done: i64 = o::table
+            .filter(o::event_id.eq(event))
+            .filter(o::ordinal.eq(ordinal))
+            .filter(o::settled_at.is_not_null())
+            .count()
+            .get_result(conn)
+            .await?;
+        if done > 0 {
+            parked::request_unpark(conn, event).await?;
+        }
+    }
+    Ok(settled)
+}
+
+async fn carry_over(conn: &mut Conn, now: i64) -> Result<usize, StoreError> {
     let waiting: Vec<(Vec<u8>, i32)> = o::table
         .filter(o::settled_at.is_null())
         .filter(o::published_at.is_not_null())
@@ -96,16 +120,50 @@ pub async fn settle(conn: &mut Conn, now: i64) -> Result<usize, StoreError> {
         .load(conn)
         .await?;
     let mut settled = 0;
+    let mut touched = BTreeSet::new();
     for row in
         applied.iter().filter(|a| waiting.iter().any(|(id, lane)| *id == a.command_id && *lane == a.lane))
     {
-        let target = o::table.filter(o::command_id.eq(row.command_id.clone())).filter(o::lane.eq(row.lane));
-        settled += diesel::update(target)
+        let target = o::table
+            .filter(o::command_id.eq(row.command_id.clone()))
+            .filter(o::lane.eq(row.lane))
+            .filter(o::settled_at.is_null());
+        let changed = diesel::update(target)
             .set((o::settled_at.eq(Some(now)), o::status.eq(row.status), o::reason.eq(row.reason.clone())))
             .execute(conn)
             .await?;
+        settled += changed;
+        if changed > 0 {
+            touched.insert(row.command_id.clone());
+        }
+    }
+    for id in touched {
+        audit_settled(conn, &id, now).await?;
     }
     Ok(settled)
+}
+
+/// Notes how a command ended, once its last lane has settled it.
+async fn audit_settled(conn: &mut Conn, id: &[u8], now: i64) -> Result<(), StoreError> {
+    let rows: Vec<OutboxRow> =
+        o::table.filter(o::command_id.eq(id)).select(OutboxRow::as_select()).load(conn).await?;
+    let Some(command) = CommandView::of(&rows).filter(|c| c.status != CommandStatus::Pending) else {
+        return Ok(());
+    };
+    let line = AuditLine {
+        at: now,
+        actor: command.actor,
+        action: command.kind,
+        event_id: Some(command.event_id),
+        request_id: rows.first().map(|row| row.request_id.clone()).unwrap_or_default(),
+        outcome: if command.status == CommandStatus::Applied { "APPLIED" } else { "REJECTED" }.to_owned(),
+        detail: json!({
+            "command_id": uuid::Uuid::from_bytes(command.command_id),
+            "reason": command.reason,
+        })
+        .to_string(),
+    };
+    audit::append(conn, &line).await
 }
 
 /// Commands that are not settled, oldest first: for the age of the outbox.

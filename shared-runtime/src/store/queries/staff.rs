@@ -6,20 +6,16 @@ use shared_domain::{EventDefinition, EventDraft, EventId, EventType, Lifecycle, 
 use shared_proto::v1;
 use shared_proto::v1::log_record::Kind;
 
+use super::command::{Command, Outcome};
 use super::{Conn, audit, edit, events as e, lane, outbox, parked};
 use crate::store::commands::{
-    Answered, Change, Changed, CommandError, CommandView, EventFacts, Fresh, Render, StaffRequest,
-    close_command_id,
+    Answered, Change, Changed, CommandError, CommandView, Fresh, Render, StaffRequest, close_command_id,
 };
 use crate::store::error_class::{ErrorClass, StoreError};
-use crate::store::rows::{AuditLine, CommandStatus, EventRow, KeptAnswer, NewEvent, OutboxRow, WatchedLane};
-use crate::store::schema::{event_lane, event_stock, parked_record};
+use crate::store::rows::{AuditLine, EventRow, KeptAnswer, NewEvent};
+use crate::store::schema::parked_record;
 
-/// Lane of commands that take effect in the database only.
-const NO_LANE: i32 = -1;
 const DAY_MS: i64 = 24 * 3600 * 1000;
-
-type Outcome = Result<Changed, CommandError>;
 
 /// The whole transaction of one request.
 pub async fn run(
@@ -246,77 +242,6 @@ async fn unpark(
     command.publish(conn, ordinal, event, &definition, record, None).await
 }
 
-#[derive(Clone, Copy)]
-struct Command<'a> {
-    request: &'a StaffRequest,
-    kind: &'static str,
-    id: [u8; 16],
-}
-
-impl Command<'_> {
-    /// One row a lane, for the relay.
-    async fn publish(
-        self,
-        conn: &mut Conn,
-        ordinal: i64,
-        event: EventId,
-        definition: &EventDefinition,
-        record: Kind,
-        not_before: Option<i64>,
-    ) -> Outcome {
-        let bytes = shared_proto::encode(event, record);
-        let rows = definition
-            .lanes
-            .iter()
-            .map(|lane| OutboxRow {
-                topic: definition.topic.clone(),
-                record: bytes.clone(),
-                not_before,
-                ..self.row(event, ordinal, *lane)
-            })
-            .collect();
-        self.insert(conn, rows).await
-    }
-
-    /// A command that is in effect with this transaction.
-    async fn note(self, conn: &mut Conn, event: EventId, ordinal: i64) -> Outcome {
-        let now = Some(self.request.now);
-        let row = OutboxRow {
-            published_at: now,
-            settled_at: now,
-            status: CommandStatus::Applied.code(),
-            ..self.row(event, ordinal, NO_LANE)
-        };
-        self.insert(conn, vec![row]).await
-    }
-
-    fn row(self, event_id: EventId, ordinal: i64, lane: i32) -> OutboxRow {
-        OutboxRow {
-            event_id,
-            ordinal,
-            lane,
-            command_id: self.id.to_vec(),
-            kind: self.kind.to_owned(),
-            topic: String::new(),
-            record: Vec::new(),
-            not_before: None,
-            published_at: None,
-            settled_at: None,
-            status: CommandStatus::Pending.code(),
-            reason: None,
-            actor: self.request.actor.clone(),
-            request_id: self.request.request_id.clone(),
-            created_at: self.request.now,
-        }
-    }
-
-    async fn insert(self, conn: &mut Conn, rows: Vec<OutboxRow>) -> Outcome {
-        let view = CommandView::of(&rows).ok_or_else(|| StoreError::fatal("a command without lanes"))?;
-        outbox::insert(conn, rows).await?;
-        Ok(Changed::Command(view))
-    }
-}
-
 async fn row_now(conn: &mut Conn, event: EventId) -> Outcome {
     let row = e::get(conn, event).await?.ok_or(CommandError::EventNotFound)?;
     Ok(Changed::Event(Box::new(row)))
@@ -379,69 +304,4 @@ async fn choose_lanes(
     let used = e::lanes_in_use(conn, topic).await?;
     let load = |lane: i32| used.iter().find(|(l, _)| *l == lane).map_or(0, |(_, n)| *n);
     Ok((0..count).min_by_key(|lane| load(*lane)).into_iter().collect())
-}
-
-/// What the lanes say about these events, in the same order.
-pub async fn facts(conn: &mut Conn, ids: &[EventId]) -> Result<Vec<EventFacts>, StoreError> {
-    let lanes = event_lane::table
-        .filter(event_lane::event_id.eq_any(ids.iter().copied()))
-        .select(WatchedLane::as_select())
-        .load(conn)
-        .await?;
-    let approval = |id: EventId| {
-        let of = |l: &WatchedLane| Some((l.review_number.clone()?, l.approved_from?, l.approved_until?));
-        let mut all = lanes.iter().filter(|l| l.event_id == id).map(of);
-        let first = all.next()??;
-        all.all(|other| other.as_ref() == Some(&first)).then_some(first)
-    };
-    let stock: Vec<(EventId, String, i64, i64)> = event_stock::table
-        .filter(event_stock::event_id.eq_any(ids.iter().copied()))
-        .order((event_stock::event_id, event_stock::option_index))
-        .select((
-            event_stock::event_id,
-            event_stock::option_name,
-            event_stock::granted,
-            event_stock::stock_count,
-        ))
-        .load(conn)
-        .await?;
-    Ok(ids
-        .iter()
-        .map(|id| EventFacts {
-            scheduled_lanes: lanes.iter().filter(|l| l.event_id == *id && l.is_scheduled).count(),
-            exhausted: lanes.iter().any(|l| l.event_id == *id && l.exhausted_offset.is_some()),
-            options: stock
-                .iter()
-                .filter(|s| s.0 == *id)
-                .map(|(_, name, granted, left)| (name.clone(), *granted, *left))
-                .collect(),
-            approval: approval(*id),
-        })
-        .collect())
-}
-
-/// Settles the outbox. Where a record was given up, its event is then unparked: not before, or the lane's worker would
-/// meet the same record again.
-pub async fn settle(conn: &mut Conn, now: i64) -> Result<usize, StoreError> {
-    use crate::store::schema::outbox as o;
-    let waiting: Vec<(EventId, i64)> = o::table
-        .filter(o::settled_at.is_null())
-        .filter(o::kind.eq("REJECTED"))
-        .select((o::event_id, o::ordinal))
-        .load(conn)
-        .await?;
-    let settled = outbox::settle(conn, now).await?;
-    for (event, ordinal) in waiting {
-        let done: i64 = o::table
-            .filter(o::event_id.eq(event))
-            .filter(o::ordinal.eq(ordinal))
-            .filter(o::settled_at.is_not_null())
-            .count()
-            .get_result(conn)
-            .await?;
-        if done > 0 {
-            parked::request_unpark(conn, event).await?;
-        }
-    }
-    Ok(settled)
 }

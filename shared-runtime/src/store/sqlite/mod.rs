@@ -23,31 +23,6 @@ mod functions {
     }
 }
 
-/// Id made by the last insert on this connection.
-pub async fn last_id(conn: &mut Conn) -> Result<i64, super::error_class::StoreError> {
-    use diesel_async::RunQueryDsl;
-    Ok(diesel::select(functions::last_insert_id()).get_result(conn).await?)
-}
-
-#[path = "../queries/audit.rs"]
-pub mod audit;
-#[path = "../queries/edit.rs"]
-pub mod edit;
-#[path = "../queries/entries.rs"]
-pub mod entries;
-#[path = "../queries/desk.rs"]
-pub mod desk;
-#[path = "../queries/events.rs"]
-pub mod events;
-#[path = "../queries/lane.rs"]
-pub mod lane;
-#[path = "../queries/outbox.rs"]
-pub mod outbox;
-#[path = "../queries/parked.rs"]
-pub mod parked;
-#[path = "../queries/progress.rs"]
-pub mod progress;
-#[path = "../queries/snapshot.rs"]
-pub mod snapshot;
-#[path = "../queries/staff.rs"]
-pub mod staff;
+#[path = "../queries/mod.rs"]
+mod queries;
+pub use queries::*;

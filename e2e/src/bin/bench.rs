@@ -1,0 +1,70 @@
+//! `make bench`: figures on the real stack, printed as one table. Exit code 1 if a bar was missed.
+#![allow(clippy::print_stdout)] // its table is its purpose
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use e2e::bench::{Table, decide, gateway, http, memory};
+
+/// Ours beside the raw ceiling, interleaved; median and range
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    part: Option<Part>,
+    /// Repetitions of each
+    #[arg(long, global = true, default_value_t = 5)]
+    repetitions: usize,
+    /// Entries preloaded for part (a)
+    #[arg(long, global = true, default_value_t = 200_000)]
+    entries: i64,
+    /// Requests a run in part (b)
+    #[arg(long, global = true, default_value_t = 100_000)]
+    requests: i64,
+    /// Records behind in part (c)
+    #[arg(long, global = true, default_value_t = 1_000_000)]
+    backlog: i64,
+    /// Open connections in part (c)
+    #[arg(long, global = true, default_value_t = 5_000)]
+    connections: usize,
+}
+
+#[derive(Subcommand)]
+enum Part {
+    /// (a) Topic to row
+    Decide,
+    /// (b) Accepted and refused requests
+    Gateway,
+    /// (c) Memory of worker and gateway
+    Memory,
+    /// The bare route that (b) compares with
+    #[command(hide = true)]
+    BareWarp { addr: SocketAddr, answer: PathBuf },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut table = Table::default();
+    let part = |wanted: fn(&Part) -> bool| cli.part.as_ref().is_none_or(wanted);
+    if let Some(Part::BareWarp { addr, answer }) = &cli.part {
+        http::bare_warp(*addr, std::fs::read(answer).expect("the answer")).await;
+        return ExitCode::SUCCESS;
+    }
+    if part(|p| matches!(p, Part::Decide)) {
+        println!("(a) decided entries");
+        decide::bench(&mut table, cli.repetitions, cli.entries).await;
+    }
+    if part(|p| matches!(p, Part::Gateway)) {
+        println!("(b) gateway");
+        gateway::bench(&mut table, cli.repetitions, cli.requests).await;
+    }
+    if part(|p| matches!(p, Part::Memory)) {
+        println!("(c) memory");
+        memory::bench(&mut table, cli.backlog, cli.connections).await;
+    }
+    let (text, missed) = table.finish();
+    println!("\nmedian (range) of {} repetitions{text}", cli.repetitions);
+    if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,17 @@
+//! The queries, by subject. Loaded once under each backend, whose connection and macros they use.
+
+use super::{Conn, functions};
+
+pub mod audit;
+pub mod command;
+pub mod desk;
+pub mod edit;
+pub mod entries;
+pub mod events;
+pub mod facts;
+pub mod lane;
+pub mod outbox;
+pub mod parked;
+pub mod progress;
+pub mod snapshot;
+pub mod staff;
