@@ -36,7 +36,7 @@ test-embedded: ## the tests that need no real stores
 
 test-crash: ## the long fault campaign: CRASH_ROUNDS (10) rounds of kills on the real stack
 	CRASH_ROUNDS="$${CRASH_ROUNDS:-10}" $(WITH_STACK) bash -ec \
-	  'cargo build --workspace --bins; cargo test -p e2e --features real-stack --test real_crash -- --nocapture'
+	  'cargo build --workspace --bins; cargo test -p e2e --features real-stack --test real_crash --test real_staff -- --nocapture'
 
 .PHONY: bench
 bench: ## figures beside the raw ceiling, on the real stack (ARGS="decide --repetitions 3")

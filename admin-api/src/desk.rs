@@ -27,9 +27,10 @@ pub(crate) async fn member_entries(admin: Arc<Admin>, request: Request, params: 
     let rows =
         admin.ask(move |store| async move { store.entries_of_member(member, before, limit).await }).await?;
     let full = rows.len() == page.limit as usize;
-    let next = rows.last().filter(|_| full).map(|row| {
-        cursor::of([row.entry.event_id, i64::from(row.entry.lane), row.entry.seq])
-    });
+    let next = rows
+        .last()
+        .filter(|_| full)
+        .map(|row| cursor::of([row.entry.event_id, i64::from(row.entry.lane), row.entry.seq]));
     let entries: Vec<Value> = rows.iter().map(view::member_entry).collect();
     Ok(Response::ok(&json!({"entries": entries, "next_cursor": next})))
 }
@@ -53,8 +54,7 @@ pub(crate) async fn audit(admin: Arc<Admin>, request: Request, _: Params) -> Ans
         until: moment(&request, "until")?,
     };
     let limit = i64::from(page.limit);
-    let rows =
-        admin.ask(move |store| async move { store.audit_lines(&filter, before, limit).await }).await?;
+    let rows = admin.ask(move |store| async move { store.audit_lines(&filter, before, limit).await }).await?;
     let full = rows.len() == page.limit as usize;
     let next = rows.last().filter(|_| full).map(|(id, _)| cursor::of([*id]));
     let audit: Vec<Value> = rows.iter().map(|(_, line)| view::audit(line)).collect();

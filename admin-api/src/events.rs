@@ -114,8 +114,11 @@ fn named<T: serde::de::DeserializeOwned>(request: &Request, name: &str) -> Resul
 /// are not ours match nothing.
 fn if_match(request: &Request) -> Option<Vec<i64>> {
     let values = request.headers.get_all(header::IF_MATCH);
-    let tags: Vec<&str> =
-        values.iter().flat_map(|value| value.to_str().unwrap_or_default().split(',')).map(str::trim).collect();
+    let tags: Vec<&str> = values
+        .iter()
+        .flat_map(|value| value.to_str().unwrap_or_default().split(','))
+        .map(str::trim)
+        .collect();
     if tags.is_empty() || tags == ["*"] {
         return None;
     }

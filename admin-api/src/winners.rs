@@ -177,7 +177,8 @@ fn csv(admin: &Admin, event: &EventRow) -> Response {
         block.inspect_err(|error| tracing::error!(event_id = id, %error, "an export broke off"))
     });
     let name = format!("attachment; filename=\"winners-{}.csv\"", event.event_id);
-    let response = Response::stream(HeaderValue::from_static("text/csv; charset=utf-8; header=present"), body);
+    let response =
+        Response::stream(HeaderValue::from_static("text/csv; charset=utf-8; header=present"), body);
     match HeaderValue::from_str(&name) {
         Ok(name) => response.with_header(header::CONTENT_DISPOSITION, name),
         Err(_) => response,
@@ -263,7 +264,9 @@ mod tests {
         for csv in ["text/csv", "Text/CSV; q=0.5", "application/json;q=0.1, text/csv", "text/csv, */*"] {
             assert!(wants_csv(csv), "{csv}");
         }
-        for json in ["", "*/*", "application/json", "text/csv;q=0", "text/csv;q=0.5, application/json", "text/csvx"] {
+        for json in
+            ["", "*/*", "application/json", "text/csv;q=0", "text/csv;q=0.5, application/json", "text/csvx"]
+        {
             assert!(!wants_csv(json), "{json}");
         }
     }

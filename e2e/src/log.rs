@@ -93,6 +93,15 @@ pub async fn append_entries(column: &Column, lane: i32, event: i64, members: Vec
 
 /// Reads a lane back from the log itself: (offset, member) of every entry, by offset.
 pub async fn read_entries(column: &Column, lane: i32) -> Vec<(i64, i64)> {
+    let member = |(offset, _, kind)| match kind {
+        Kind::Entry(entry) => Some((offset, entry.member_id)),
+        _ => None,
+    };
+    read_records(column, lane).await.into_iter().filter_map(member).collect()
+}
+
+/// Offset, event and kind of every record of a lane, by offset; what does not decode is left out.
+pub async fn read_records(column: &Column, lane: i32) -> Vec<(i64, i64, Kind)> {
     let (kafka, topic) = (column.kafka.clone(), column.topic());
     let read = move || {
         let mut config = kafka.client().expect("settings");
@@ -109,8 +118,8 @@ pub async fn read_entries(column: &Column, lane: i32) -> Vec<(i64, i64)> {
             assert!(Instant::now() < until, "read back {next} of {high}");
             let Some(Ok(message)) = consumer.poll(Duration::from_millis(200)) else { continue };
             next = message.offset() + 1;
-            if let Ok((_, Kind::Entry(entry))) = decode(message.payload().unwrap_or_default()) {
-                log.push((message.offset(), entry.member_id));
+            if let Ok((event, kind)) = decode(message.payload().unwrap_or_default()) {
+                log.push((message.offset(), event, kind));
             }
         }
         log

@@ -11,6 +11,7 @@ use e2e::log::{append_bytes, append_entries, entry, read_entries};
 use e2e::process::Process;
 use e2e::promises::{entries, first_come_first_served, same_digests, wait_for_entries};
 use e2e::proxy::Proxy;
+use e2e::rounds::rounds;
 use e2e::scenarios::InProcess;
 use e2e::sql::number;
 use e2e::stack::{backup, delete_records, load_backup, recreate_topic, stack, swap_in};
@@ -20,20 +21,6 @@ use shared_proto::{DecodeError, decode, encode};
 
 const BUDGET: Duration = Duration::from_secs(60);
 const RATE: u64 = 800;
-
-static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-
-async fn rounds(name: &str, scenario: impl AsyncFn(u64)) {
-    let _turn = ONE_AT_A_TIME.lock().await;
-    let var = |key: &str| std::env::var(key).ok().map(|v| v.parse::<u64>().expect("a number"));
-    for round in 0..var("CRASH_ROUNDS").unwrap_or(1) {
-        let seed = var("CRASH_SEED").unwrap_or_else(rand::random);
-        println!("{name}: round {round}, CRASH_SEED={seed}");
-        let started = Instant::now();
-        scenario(seed).await;
-        println!("{name}: round {round} passed in {:.1} s", started.elapsed().as_secs_f64());
-    }
-}
 
 /// Entries decided so far in each lane; `None` while the database does not answer.
 async fn decided(column: &Column) -> Option<Vec<i64>> {

@@ -23,8 +23,8 @@ pub use decide::{
 };
 pub use definition::{DefinitionError, EventDefinition, RULES_VERSION};
 pub use digest::{DIGEST_START, Digest, digest_step};
-pub use draft::{EventDraft, LimitsDraft, RewardDraft, StockDraft, Violation, check_draft};
 use draft::check_text;
+pub use draft::{EventDraft, LimitsDraft, RewardDraft, StockDraft, Violation, check_draft};
 pub use entry_id::{EntryId, EventKeys};
 pub use misfit::misfit_text;
 pub use outcome::{EntryStatus, Reason};

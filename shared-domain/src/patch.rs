@@ -124,6 +124,9 @@ mod tests {
         assert_eq!(new, Ok(("new".to_owned(), "c".to_owned())));
         let wrong = patch_text("old", "c", &of(json!({"title": null, "content": 5}))).expect_err("bad");
         assert_eq!(wrong.iter().map(|v| &*v.pointer).collect::<Vec<_>>(), ["/title", "/content"]);
-        assert_eq!(patch_text("old", "c", &of(json!({"title": " "}))).expect_err("blank")[0].pointer, "/title");
+        assert_eq!(
+            patch_text("old", "c", &of(json!({"title": " "}))).expect_err("blank")[0].pointer,
+            "/title"
+        );
     }
 }

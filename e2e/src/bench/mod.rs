@@ -5,6 +5,7 @@ pub mod gateway;
 pub mod http;
 pub mod memory;
 mod service;
+pub mod winners;
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};

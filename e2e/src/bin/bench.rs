@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use e2e::bench::{Table, decide, gateway, http, memory};
+use e2e::bench::{Table, decide, gateway, http, memory, winners};
 
 /// Ours beside the raw ceiling, interleaved; median and range
 #[derive(Parser)]
@@ -28,6 +28,9 @@ struct Cli {
     /// Open connections in part (c)
     #[arg(long, global = true, default_value_t = 5_000)]
     connections: usize,
+    /// Winners in part (d)
+    #[arg(long, global = true, default_value_t = 100_000)]
+    winners: i64,
 }
 
 #[derive(Subcommand)]
@@ -38,6 +41,8 @@ enum Part {
     Gateway,
     /// (c) Memory of worker and gateway
     Memory,
+    /// (d) Export of winners
+    Winners,
     /// The bare route that (b) compares with
     #[command(hide = true)]
     BareWarp { addr: SocketAddr, answer: PathBuf },
@@ -63,6 +68,10 @@ async fn main() -> ExitCode {
     if part(|p| matches!(p, Part::Memory)) {
         println!("(c) memory");
         memory::bench(&mut table, cli.backlog, cli.connections).await;
+    }
+    if part(|p| matches!(p, Part::Winners)) {
+        println!("(d) winners");
+        winners::bench(&mut table, cli.repetitions, cli.winners).await;
     }
     let (text, missed) = table.finish();
     println!("\nmedian (range) of {} repetitions{text}", cli.repetitions);

@@ -34,6 +34,7 @@ pub fn check_draft(draft: &EventDraft) -> Result<EventDefinition, Vec<Violation>
     let reward = check.reward(draft.reward.as_ref());
     check.reward_budget(reward, &options);
     check.participation(draft);
+    check.contacts(draft);
     check.unsupported(draft);
     if let Some(limits) = &draft.limits {
         check.0.extend(limits.violations("/limits"));
@@ -42,7 +43,7 @@ pub fn check_draft(draft: &EventDraft) -> Result<EventDefinition, Vec<Violation>
         check.fail("/lane", RuleError::Negative);
     }
     let claim_until = draft.claim_until.unwrap_or(draft.ends_at + chrono::TimeDelta::days(CLAIM_DAYS));
-    if claim_until <= draft.starts_at {
+    if draft.claim_until.is_some() && claim_until <= draft.starts_at {
         check.fail("/claim_until", RuleError::EndNotAfterStart);
     }
     let (Some(period), true) = (period, check.0.is_empty()) else {
@@ -204,6 +205,23 @@ impl Check {
         }
     }
 
+    /// Contact data that nobody could give, or until a moment that means nothing.
+    fn contacts(&mut self, draft: &EventDraft) {
+        if draft.contact_collection == ContactCollection::AtApply && !draft.missions.is_empty() {
+            self.fail(
+                "/contact_collection",
+                "must not be AT_APPLY with missions: their entries carry no contact",
+            );
+        }
+        // In raffles it also bounds how long alternates may move up.
+        if draft.contact_collection == ContactCollection::None
+            && draft.claim_until.is_some()
+            && draft.event_type != EventType::Raffle
+        {
+            self.fail("/claim_until", "is only for events that collect contact data");
+        }
+    }
+
     /// Parts of the contract that this build does not serve are refused, never half-done.
     fn unsupported(&mut self, draft: &EventDraft) {
         if draft.event_type == EventType::Raffle {
@@ -276,6 +294,7 @@ mod tests {
             (json!({"lane": -1}), "/lane"),
             (json!({"limits": {"per_second": -1}}), "/limits/per_second"),
             (json!({"claim_until": "2025-01-01T00:00:00Z"}), "/claim_until"),
+            (json!({"claim_until": "2026-02-01T00:00:00Z", "contact_collection": "NONE"}), "/claim_until"),
         ] {
             assert_eq!(pointers(patch.clone()), [expected], "{patch}");
         }

@@ -30,7 +30,10 @@ impl LogEnds for KafkaProducer {
         Box::pin(async move {
             let ask = move || {
                 let end = |lane: &Lane| {
-                    client.client().fetch_watermarks(&lane.topic, lane.partition, CALL_TIMEOUT).map(|(_, end)| end)
+                    client
+                        .client()
+                        .fetch_watermarks(&lane.topic, lane.partition, CALL_TIMEOUT)
+                        .map(|(_, end)| end)
                 };
                 lanes.iter().map(end).collect::<Result<Vec<_>, _>>()
             };

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use shared_domain::{
-    Approval, CommandOutcome, EntryId, EventDefinition, EventId, EventInLane, Fold, Known, LaneState, LogEntry, Stock,
-    Undecidable, decide,
+    Approval, CommandOutcome, EntryId, EventDefinition, EventId, EventInLane, Fold, Known, LaneState,
+    LogEntry, Stock, Undecidable, decide,
 };
 use shared_proto::v1::{self, log_record::Kind};
 

@@ -64,16 +64,7 @@ pub async fn audit(
     Ok(query
         .order(a::audit_id.desc())
         .limit(limit)
-        .select((
-            a::audit_id,
-            a::at,
-            a::actor,
-            a::action,
-            a::event_id,
-            a::request_id,
-            a::outcome,
-            a::detail,
-        ))
+        .select((a::audit_id, a::at, a::actor, a::action, a::event_id, a::request_id, a::outcome, a::detail))
         .load(conn)
         .await?)
 }
@@ -142,9 +133,9 @@ pub async fn of_member(
         .into_iter()
         .map(|entry| {
             let text = texts.iter().find(|(id, ..)| *id == entry.event_id);
-            let changed = approvals.iter().rfind(|a| {
-                (a.event_id, a.lane) == (entry.event_id, entry.lane) && a.from_seq <= entry.seq
-            });
+            let changed = approvals
+                .iter()
+                .rfind(|a| (a.event_id, a.lane) == (entry.event_id, entry.lane) && a.from_seq <= entry.seq);
             MemberEntry {
                 title: text.map(|(_, title, _)| title.clone()).unwrap_or_default(),
                 scheduled: text.and_then(|(.., scheduled)| scheduled.clone()),

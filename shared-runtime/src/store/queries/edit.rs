@@ -26,7 +26,10 @@ pub async fn run(
         return draft(conn, row, patch, now).await;
     }
     if !patches_text_only(patch) {
-        return Err(CommandError::Conflict("NOT_EDITABLE", "once scheduled only title and content may change"));
+        return Err(CommandError::Conflict(
+            "NOT_EDITABLE",
+            "once scheduled only title and content may change",
+        ));
     }
     let (title, content) = patch_text(&row.title, &row.content, patch).map_err(CommandError::Invalid)?;
     diesel::update(events::table.filter(events::event_id.eq(row.event_id)))

@@ -12,8 +12,8 @@ use crate::store::error_class::{StoreError, is_duplicate_key};
 use crate::store::lane_tx::{CursorMove, Inserted, LaneTx};
 use crate::store::rows::{ApprovalRow, CommandAppliedRow, EntryRow, LaneRow, ParkedRow, StockRow};
 use crate::store::schema::{
-    command_applied, event_approval, event_entry, event_lane, event_lock, event_reward, event_stock, events, parked_record,
-    partition_progress,
+    command_applied, event_approval, event_entry, event_lane, event_lock, event_reward, event_stock, events,
+    parked_record, partition_progress,
 };
 
 /// Ids a statement: far below both databases' limits on parameters.

@@ -1,12 +1,16 @@
 //! Commands on their way to the log (DESIGN section 4, "One outbox").
 
+use std::collections::BTreeSet;
+
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
+use serde_json::json;
 use shared_domain::EventId;
 
-use super::{Conn, parked, snapshot::STOCK_ADDED};
+use super::{Conn, audit, parked, snapshot::STOCK_ADDED};
+use crate::store::commands::CommandView;
 use crate::store::error_class::StoreError;
-use crate::store::rows::{CommandAppliedRow, CommandStatus, OutboxRow};
+use crate::store::rows::{AuditLine, CommandAppliedRow, CommandStatus, OutboxRow};
 use crate::store::schema::{command_applied, outbox as o, relay_lease};
 
 const LEASE: &str = "outbox";
@@ -155,7 +159,7 @@ async fn audit_settled(conn: &mut Conn, id: &[u8], now: i64) -> Result<(), Store
         actor: command.actor,
         action: command.kind,
         event_id: Some(command.event_id),
-        request_id: rows.first().map(|row| row.request_id.clone()).unwrap_or_default(),
+        request_id: rows.into_iter().next().map(|row| row.request_id).unwrap_or_default(),
         outcome: if command.status == CommandStatus::Applied { "APPLIED" } else { "REJECTED" }.to_owned(),
         detail: json!({
             "command_id": uuid::Uuid::from_bytes(command.command_id),
