@@ -1,5 +1,5 @@
 //! Every route with every scope: 401, 403 or let in.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod support;
 

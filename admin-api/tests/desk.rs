@@ -1,8 +1,9 @@
 //! Winners, figures, the support desk and the audit log over real sockets.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod support;
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -122,6 +123,31 @@ async fn figures_add_up_and_the_stream_tells_them_each_second() {
     assert!(text.contains("\"decided\":6"), "{text}");
     let (status, problem) = w.call("GET", "/admin/v1/events/99/stats", &Value::Null).await;
     assert_eq!((status, &problem["code"]), (404, &json!("EVENT_NOT_FOUND")));
+}
+
+#[tokio::test]
+async fn many_watchers_cost_what_one_does() {
+    const WATCHERS: usize = 50;
+    let w = world(None).await;
+    let id = sold_out(&w, 1, 0).await;
+    let token = w.staff("events:read");
+    let path = format!("/admin/v1/events/{id}/stats/stream");
+    let mut streams = Vec::new();
+    for _ in 0..WATCHERS {
+        streams.push(w.open("GET", &path, Some(&token), &[], &Value::Null).await);
+    }
+    for stream in &mut streams {
+        let mut text = String::new();
+        while text.matches("event: stats\n").count() < 2 {
+            let mut bytes = [0; 4096];
+            let n = stream.read(&mut bytes).await.unwrap();
+            assert!(n > 0, "the stream ended: {text}");
+            text += std::str::from_utf8(&bytes[..n]).unwrap();
+        }
+    }
+    // One sample for each of them would be a hundred.
+    let samples = w.log.asked.load(Ordering::SeqCst);
+    assert!(samples < WATCHERS, "{samples} samples");
 }
 
 #[tokio::test]

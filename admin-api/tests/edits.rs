@@ -1,5 +1,5 @@
 //! Edits, approvals, lists and keys over real sockets.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! Each rule of an event, over HTTP: 422, the code and the place.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod support;
 

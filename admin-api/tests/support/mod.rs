@@ -1,7 +1,7 @@
 //! An admin API over a SQLite file and a log in memory.
 #![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ pub const LANES: i32 = 4;
 pub struct MemoryLog {
     pub records: Mutex<Vec<(i32, Vec<u8>)>>,
     pub broken: AtomicBool,
+    /// How often somebody asked where the lanes end.
+    pub asked: AtomicUsize,
 }
 
 impl Producer for MemoryLog {
@@ -54,6 +56,7 @@ impl LogEnds for MemoryLog {
     }
 
     fn ends(&self, lanes: Vec<Lane>) -> futures::future::BoxFuture<'static, Result<Vec<i64>, String>> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
         let end = self.records.lock().unwrap().len() as i64;
         Box::pin(async move { Ok(vec![end; lanes.len()]) })
     }
