@@ -76,6 +76,8 @@ impl KafkaLaneLog {
             .set("auto.offset.reset", "error")
             .set("fetch.wait.max.ms", "50")
             .set("fetch.message.max.bytes", "1048576")
+            // The default waits a second once the queue is full; far behind, the worker would idle in between.
+            .set("fetch.queue.backoff.ms", "10")
             .set("queued.min.messages", "20000")
             .set("queued.max.messages.kbytes", "8192");
         let (sender, events) = mpsc::unbounded_channel();

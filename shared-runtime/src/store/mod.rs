@@ -19,6 +19,7 @@ use shared_domain::{EntryId, EntryStatus, EventId, MemberId};
 use shared_proto::Lane;
 
 pub use migrate::{MigrateError, migrate};
+pub use mysql::insert_entry_rows;
 pub use mysql::snapshot::STOCK_ADDED;
 pub use pool::DatabaseArgs;
 use pool::Pool;

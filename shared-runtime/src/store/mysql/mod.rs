@@ -18,6 +18,9 @@ mod functions {
     }
 }
 
+mod entry_insert;
+pub use entry_insert::insert_entry_rows;
+
 #[path = "../queries/mod.rs"]
 mod queries;
 pub use queries::*;

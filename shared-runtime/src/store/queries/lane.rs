@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use shared_domain::{EntryId, EntryStatus, EventDefinition, EventId, Lifecycle, MemberId, Reward};
 
-use super::Conn;
+use super::{Conn, insert_entry_rows};
 use crate::store::error_class::{StoreError, is_duplicate_key};
 use crate::store::lane_tx::{CursorMove, Inserted, LaneTx};
 use crate::store::rows::{ApprovalRow, CommandAppliedRow, EntryRow, LaneRow, ParkedRow, StockRow};
@@ -18,9 +18,6 @@ use crate::store::schema::{
 
 /// Ids a statement: far below both databases' limits on parameters.
 const IDS: usize = 1_000;
-/// Entry rows a statement: 13 parameters each, below SQLite's 32,766.
-const ENTRY_ROWS: usize = 2_000;
-
 /// An open transaction on a connection.
 pub struct LaneConn<'c>(pub &'c mut Conn);
 
@@ -155,19 +152,12 @@ impl LaneTx for LaneConn<'_> {
         Ok(existing)
     }
 
-    async fn insert_entries(&mut self, mut rows: Vec<EntryRow>) -> Result<Inserted, StoreError> {
-        while !rows.is_empty() {
-            let rest = rows.split_off(rows.len().min(ENTRY_ROWS));
-            let chunk = std::mem::replace(&mut rows, rest);
-            match insert_rows!(self.0, event_entry::table, chunk) {
-                Ok(_) => {}
-                // A later chunk cannot be told from "none inserted": the caller reads the ids again and would meet
-                // the rows of the first chunk, so batches stay within one statement (`Batching::records` is at most 2,000).
-                Err(error) if is_duplicate_key(&error) => return Ok(Inserted::Duplicate),
-                Err(error) => return Err(error.into()),
-            }
+    async fn insert_entries(&mut self, rows: Vec<EntryRow>) -> Result<Inserted, StoreError> {
+        match insert_entry_rows(self.0, &rows).await {
+            Ok(()) => Ok(Inserted::All),
+            Err(error) if is_duplicate_key(&error) => Ok(Inserted::Duplicate),
+            Err(error) => Err(error.into()),
         }
-        Ok(Inserted::All)
     }
 
     async fn insert_scheduled(

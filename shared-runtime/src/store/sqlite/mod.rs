@@ -23,6 +23,14 @@ mod functions {
     }
 }
 
+/// Inserts all rows, or none.
+pub async fn insert_entry_rows(
+    conn: &mut Conn,
+    rows: &[crate::store::rows::EntryRow],
+) -> diesel::QueryResult<()> {
+    insert_rows!(conn, crate::store::schema::event_entry::table, rows.to_vec()).map(drop)
+}
+
 #[path = "../queries/mod.rs"]
 mod queries;
 pub use queries::*;
