@@ -6,6 +6,7 @@ mod commands;
 mod cursor;
 mod desk;
 mod events;
+mod mirror;
 mod problem;
 mod relay;
 mod routes;
@@ -29,7 +30,8 @@ use shared_runtime::store::Store;
 use tokio::sync::Notify;
 
 pub use args::AdminArgs;
-pub use relay::{Relay, RelayError};
+pub use mirror::{Mirror, MirrorError};
+pub use relay::Relay;
 
 /// What the admin API is made of.
 pub struct AdminParts {
@@ -88,12 +90,19 @@ impl Admin {
         )
     }
 
-    /// Runs the relay for the life of the process.
-    pub fn spawn_relay<P: Producer>(&self, life: &Lifecycle, producer: Arc<P>) {
+    /// Runs the relay, and the mirror of live limits, for the life of the process.
+    pub fn spawn_background<P: Producer>(&self, life: &Lifecycle, producer: Arc<P>) {
         let (relay, shutdown) = (self.relay(producer), life.shutdown_token());
         life.spawn("relay", async move {
             relay.run(shutdown).await;
             Ok(())
         });
+        if let Some(redis) = self.parts.redis.clone() {
+            let (mirror, shutdown) = (Mirror::new(self.parts.store.clone(), redis), life.shutdown_token());
+            life.spawn("limits mirror", async move {
+                mirror.run(shutdown).await;
+                Ok(())
+            });
+        }
     }
 }

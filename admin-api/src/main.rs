@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use admin_api::{Admin, AdminArgs, AdminParts};
 use clap::Args;
@@ -11,8 +10,7 @@ use shared_runtime::auth::{Audiences, AuthArgs};
 use shared_runtime::clock::{SharedRandom, SystemClock, SystemRandom};
 use shared_runtime::config::StartError;
 use shared_runtime::http::HttpLimits;
-use shared_runtime::lifecycle::Lifecycle;
-use shared_runtime::log::{KafkaArgs, KafkaProducer, check_topics, partitions_of};
+use shared_runtime::log::{KafkaArgs, KafkaProducer, check_topics, partitions_of, shortest_retention};
 use shared_runtime::redis::{RedisArgs, RedisClient};
 use shared_runtime::service::{self, Binary, Process};
 use shared_runtime::store::{DatabaseArgs, Store};
@@ -23,8 +21,6 @@ const BINARY: Binary = Binary {
     about: "Takes staff's commands and carries them to the log",
     ops_addr: "127.0.0.1:9091",
 };
-
-const PING_EVERY: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 struct AdminProcessArgs {
@@ -64,32 +60,17 @@ async fn start(args: AdminProcessArgs, process: &Process) -> Result<(), StartErr
         ends: producer.clone(),
         topics: args.kafka.topics(),
         apply_lanes: partitions_of(&topics, &args.kafka.topics().name(Topic::Apply)),
-        log_retention: Some(args.kafka.min_log_retention),
+        log_retention: shortest_retention(&args.kafka, &topics),
         close_grace: args.admin.close_grace,
     });
     let router = admin.router(args.http)?;
     let (listener, addr) = service::bind("ADMIN_ADDR", args.admin.admin_addr).await?;
     tracing::info!(%addr, "listening");
-    watch_database(&process.life, store);
-    admin.spawn_relay(&process.life, producer);
+    process.life.watch("database", move || {
+        let store = store.clone();
+        async move { store.ping().await.map_err(|error| error.to_string()) }
+    });
+    admin.spawn_background(&process.life, producer);
     service::spawn_http(&process.life, "admin-listener", listener, router);
     Ok(())
-}
-
-/// Ready while the database answers.
-fn watch_database(life: &Lifecycle, store: Store) {
-    let (stop, component) = (life.shutdown_token(), life.component("database"));
-    life.spawn("database watch", async move {
-        while !stop.is_cancelled() {
-            match store.ping().await {
-                Ok(()) => component.ready(),
-                Err(error) => component.not_ready(error.to_string()),
-            }
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = tokio::time::sleep(PING_EVERY) => {}
-            }
-        }
-        Ok(())
-    });
 }

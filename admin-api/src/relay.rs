@@ -2,11 +2,13 @@
 //!
 //! It may be killed anywhere: what was published and not noted is published again, and workers apply a command once.
 
+mod turns;
+
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use futures::StreamExt;
-use shared_domain::EventId;
+use shared_domain::{EventId, Millis};
 use shared_proto::{EVENT_ID, Lane, REQUEST_ID};
 use shared_runtime::clock::{SharedClock, SharedRandom};
 use shared_runtime::log::producer::{ProduceError, Producer, ToProduce};
@@ -15,31 +17,34 @@ use shared_runtime::store::commands::{Change, Changed, CommandError, StaffReques
 use shared_runtime::store::error_class::StoreError;
 use shared_runtime::store::rows::OutboxRow;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+use self::turns::{Turn, Turns};
 
 const TICK: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 const LEASE_MS: i64 = 5_000;
 /// Nobody behind new stock is told LOSE from a snapshot that does not show it (DESIGN section 6).
 const STOCK_DELAY_MS: i64 = 2_000;
-const EVENTS_AT_ONCE: usize = 4;
+/// Events looked at a pass; the next pass goes on behind them.
+const WINDOW: usize = 500;
 
-/// Why a pass ended early. The next one begins anew.
+/// Why one event has to wait. The others go on.
 #[derive(Debug, thiserror::Error)]
-pub enum RelayError {
-    /// The database failed.
+enum EventError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// An event that has ended could not be closed.
-    #[error("event {0} could not be closed: {1}")]
-    Close(EventId, CommandError),
-    /// The log did not take a record.
-    #[error("event {0}, command {1}: {2}")]
-    Produce(EventId, i64, ProduceError),
+    #[error("it has ended and could not be closed: {0}")]
+    Close(CommandError),
+    #[error("command {0}: {1}")]
+    Produce(i64, ProduceError),
 }
 
 /// One relay; of several on one database, one at a time works.
-pub struct Relay<P> {
+pub struct Relay<P>(Arc<Inner<P>>);
+
+struct Inner<P> {
     store: Store,
     producer: Arc<P>,
     clock: SharedClock,
@@ -47,6 +52,8 @@ pub struct Relay<P> {
     wake: Arc<Notify>,
     close_grace_ms: i64,
     holder: [u8; 16],
+    lease_until: AtomicI64,
+    turns: Turns,
 }
 
 impl<P: Producer> Relay<P> {
@@ -61,14 +68,26 @@ impl<P: Producer> Relay<P> {
     ) -> Self {
         let holder = random.id();
         let close_grace_ms = i64::try_from(close_grace.as_millis()).unwrap_or(i64::MAX);
-        Self { store, producer, clock, random, wake, close_grace_ms, holder }
+        let (lease_until, turns) = (AtomicI64::new(i64::MIN), Turns::default());
+        Self(Arc::new(Inner {
+            store,
+            producer,
+            clock,
+            random,
+            wake,
+            close_grace_ms,
+            holder,
+            lease_until,
+            turns,
+        }))
     }
 
-    /// Works until shutdown; a pass that has begun is finished, for database futures must not be dropped.
+    /// Works until shutdown; what has begun is finished, for database futures must not be dropped.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut pause = TICK;
+        let mut events = JoinSet::new();
         while !shutdown.is_cancelled() {
-            match self.pass().await {
+            match self.begin(&mut events).await {
                 Ok(_) => pause = TICK,
                 Err(error) => {
                     metrics::counter!("event_outbox_errors_total").increment(1);
@@ -76,9 +95,10 @@ impl<P: Producer> Relay<P> {
                     pause = (pause * 2).min(BACKOFF_MAX);
                 }
             }
+            while events.try_join_next().is_some() {}
             let woken = async {
                 // A wake-up does not cut a back-off short.
-                if pause == TICK { self.wake.notified().await } else { std::future::pending().await }
+                if pause == TICK { self.0.wake.notified().await } else { std::future::pending().await }
             };
             tokio::select! {
                 () = shutdown.cancelled() => {}
@@ -86,27 +106,72 @@ impl<P: Producer> Relay<P> {
                 () = tokio::time::sleep(pause) => {}
             }
         }
+        while events.join_next().await.is_some() {}
     }
 
-    /// One pass. False when another relay holds the lease.
-    pub async fn pass(&self) -> Result<bool, RelayError> {
-        let now = self.clock.now_ms();
+    /// One pass and everything that it began. False when another relay holds the lease. Errors: the database; what
+    /// fails for one event is logged, and that event waits.
+    pub async fn pass(&self) -> Result<bool, StoreError> {
+        let mut events = JoinSet::new();
+        let outcome = self.begin(&mut events).await;
+        while events.join_next().await.is_some() {}
+        let held = outcome?;
+        if held {
+            self.0.settle().await?;
+        }
+        Ok(held)
+    }
+
+    /// Begins what is due, one task an event: a lane that does not answer keeps nobody else waiting.
+    async fn begin(&self, events: &mut JoinSet<()>) -> Result<bool, StoreError> {
+        let relay = &self.0;
+        let now = relay.clock.now_ms();
         let until = now + LEASE_MS;
-        if !self.store.hold_relay_lease(&self.holder, now, until).await? {
+        if !relay.store.hold_relay_lease(&relay.holder, now, until).await? {
             return Ok(false);
         }
-        // What fails for one part must not keep the others waiting; the first error is the pass's.
-        let closed = self.close_ended(now).await;
-        let published = self.publish(until).await;
-        let settled = self.settle().await;
-        closed.and(published).and(settled)?;
+        relay.lease_until.store(until, Ordering::Release);
+        relay.close_ended(now).await?;
+        relay.store.hold_back_stock(now + STOCK_DELAY_MS).await?;
+        for turn in relay.turns.take(&relay.due(now).await?, now) {
+            let relay = Arc::clone(relay);
+            events.spawn(async move { relay.take_turn(turn).await });
+        }
+        relay.settle().await?;
         Ok(true)
     }
+}
 
-    async fn close_ended(&self, now: i64) -> Result<(), RelayError> {
-        let mut outcome = Ok(());
+impl<P: Producer> Inner<P> {
+    /// Events with something to publish, from behind the last one looked at, and round.
+    async fn due(&self, now: Millis) -> Result<Vec<EventId>, StoreError> {
+        let after = self.turns.after();
+        let mut due = self.store.events_to_publish(now, after, WINDOW).await?;
+        if due.len() < WINDOW {
+            due.extend(self.store.events_to_publish(now, EventId::MIN, WINDOW - due.len()).await?);
+        }
+        Ok(due)
+    }
+
+    async fn take_turn(&self, turn: Turn) {
+        match self.publish(turn.event).await {
+            Ok(()) => self.turns.succeeded(turn.event),
+            Err(error) => self.note_failure(turn.event, &error),
+        }
+    }
+
+    fn note_failure(&self, event: EventId, error: &EventError) {
+        let pause_ms = self.turns.failed(event, self.clock.now_ms());
+        metrics::counter!("event_outbox_errors_total").increment(1);
+        tracing::warn!(event_id = event, %error, pause_ms, "the event waits");
+    }
+
+    async fn close_ended(&self, now: Millis) -> Result<(), StoreError> {
         for event in self.store.ended_events(now).await? {
             let id = event.event_id;
+            if self.turns.waits(id, now) {
+                continue;
+            }
             let not_before = event.ends_at.max(now).saturating_add(self.close_grace_ms);
             let request = StaffRequest {
                 actor: "relay".to_owned(),
@@ -121,42 +186,33 @@ impl<P: Producer> Relay<P> {
                 Ok(_) => tracing::info!(event_id = id, "the event has ended"),
                 // Staff closed or deleted it in between.
                 Err(CommandError::Conflict(..) | CommandError::EventNotFound) => {}
-                Err(error) => outcome = outcome.and(Err(RelayError::Close(id, error))),
+                Err(error) => self.note_failure(id, &EventError::Close(error)),
             }
-        }
-        outcome
-    }
-
-    async fn publish(&self, lease_until: i64) -> Result<(), RelayError> {
-        self.store.hold_back_stock(self.clock.now_ms() + STOCK_DELAY_MS).await?;
-        let mut rows = self.store.unpublished().await?;
-        let mut events = Vec::new();
-        while let Some(first) = rows.first() {
-            let event = first.event_id;
-            let rest = rows.split_off(rows.partition_point(|row| row.event_id == event));
-            events.push(std::mem::replace(&mut rows, rest));
-        }
-        let work = events.into_iter().map(|rows| self.publish_event(rows, lease_until));
-        let outcomes: Vec<_> = futures::stream::iter(work).buffer_unordered(EVENTS_AT_ONCE).collect().await;
-        outcomes.into_iter().collect()
-    }
-
-    /// An event's rows in the order of its commands: the next one only after every lane has acknowledged.
-    async fn publish_event(&self, rows: Vec<OutboxRow>, lease_until: i64) -> Result<(), RelayError> {
-        for command in rows.chunk_by(|a, b| a.ordinal == b.ordinal) {
-            let now = self.clock.now_ms();
-            let held_back = command.iter().any(|row| row.not_before.is_some_and(|at| at > now));
-            // Past the lease another relay may be at work; both would write the same, but for nothing.
-            if held_back || now >= lease_until {
-                break;
-            }
-            let lanes = futures::future::join_all(command.iter().map(|row| self.publish_row(row))).await;
-            lanes.into_iter().collect::<Result<(), _>>()?;
         }
         Ok(())
     }
 
-    async fn publish_row(&self, row: &OutboxRow) -> Result<(), RelayError> {
+    /// An event's rows in the order of its commands: the next one only after every lane has acknowledged.
+    async fn publish(&self, event: EventId) -> Result<(), EventError> {
+        loop {
+            let rows = self.store.unpublished(event).await?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            for command in rows.chunk_by(|a, b| a.ordinal == b.ordinal) {
+                let now = self.clock.now_ms();
+                let held_back = command.iter().any(|row| row.not_before.is_some_and(|at| at > now));
+                // Past the lease another relay may be at work; both would write the same, but for nothing.
+                if held_back || now >= self.lease_until.load(Ordering::Acquire) {
+                    return Ok(());
+                }
+                let lanes = futures::future::join_all(command.iter().map(|row| self.publish_row(row))).await;
+                lanes.into_iter().collect::<Result<(), _>>()?;
+            }
+        }
+    }
+
+    async fn publish_row(&self, row: &OutboxRow) -> Result<(), EventError> {
         let lane = Lane::new(row.topic.clone(), row.lane);
         let key = row.event_id.to_string();
         let record = ToProduce {
@@ -166,13 +222,13 @@ impl<P: Producer> Relay<P> {
             headers: &[(EVENT_ID, &key), (REQUEST_ID, &row.request_id)],
         };
         let produced = self.producer.produce(record).await;
-        produced.map_err(|error| RelayError::Produce(row.event_id, row.ordinal, error))?;
+        produced.map_err(|error| EventError::Produce(row.ordinal, error))?;
         self.store.mark_published(row, self.clock.now_ms()).await?;
         metrics::counter!("event_outbox_published_total", "kind" => row.kind.clone()).increment(1);
         Ok(())
     }
 
-    async fn settle(&self) -> Result<(), RelayError> {
+    async fn settle(&self) -> Result<(), StoreError> {
         let now = self.clock.now_ms();
         self.store.settle_outbox(now).await?;
         for (event, lanes, closed) in self.store.closing_events().await? {

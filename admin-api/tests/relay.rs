@@ -3,10 +3,16 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use admin_api::Mirror;
 use serde_json::{Value, json};
-use support::{GRACE_MS, LANES, draft, open_to_all, world};
+use shared_runtime::clock::SeededRandom;
+use shared_runtime::embedded::FakeRedis;
+use shared_runtime::redis::{LivePolicy, RedisArgs, RedisClient};
+use support::{GRACE_MS, LANES, World, draft, open_to_all, world};
+use tokio_util::sync::CancellationToken;
 
 fn kinds(list: &[(i64, i32, String)]) -> Vec<&str> {
     list.iter().map(|(_, _, kind)| kind.as_str()).collect()
@@ -66,10 +72,78 @@ async fn a_log_that_fails_gets_the_record_later() {
     w.scheduled(&draft()).await;
     let relay = w.admin.relay(w.log.clone());
     w.log.broken.store(true, Ordering::SeqCst);
-    assert!(relay.pass().await.is_err());
+    assert!(relay.pass().await.unwrap());
     w.log.broken.store(false, Ordering::SeqCst);
     assert!(relay.pass().await.unwrap());
+    assert!(w.log.kinds().is_empty(), "the event waits after a failure");
+    w.clock.advance(200);
+    assert!(relay.pass().await.unwrap());
     assert_eq!(kinds(&w.log.kinds()), ["Scheduled"]);
+}
+
+/// A one-lane event whose lane is named.
+async fn scheduled_in(w: &World, lane: i32) -> i64 {
+    let mut draft = draft();
+    draft["lane"] = lane.into();
+    w.scheduled(&draft).await
+}
+
+#[tokio::test]
+async fn events_that_fail_keep_no_other_from_its_turn_however_many_they_are() {
+    let w = world(None).await;
+    *w.log.broken_lane.lock().unwrap() = Some(0);
+    // More than a pass looks at, and all before the one that could go.
+    for _ in 0..510 {
+        scheduled_in(&w, 0).await;
+    }
+    let good = scheduled_in(&w, 1).await;
+    let relay = w.admin.relay(w.log.clone());
+    for _ in 0..9 {
+        assert!(relay.pass().await.unwrap());
+    }
+    assert_eq!(w.log.kinds(), [(good, 1, "Scheduled".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_lane_that_does_not_answer_holds_up_its_own_events_only() {
+    let w = world(None).await;
+    *w.log.silent_lane.lock().unwrap() = Some(0);
+    let silent = scheduled_in(&w, 0).await;
+    let stop = CancellationToken::new();
+    let relay = tokio::spawn(w.admin.relay(w.log.clone()).run(stop.clone()));
+    // Each is published although the first one's record is still on its way.
+    for _ in 0..3 {
+        let id = scheduled_in(&w, 1).await;
+        while !w.log.kinds().iter().any(|(event, ..)| *event == id) {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+    assert!(w.log.kinds().iter().all(|(event, ..)| *event != silent));
+    stop.cancel();
+    w.log.release.cancel();
+    relay.await.unwrap();
+    assert_eq!(w.log.kinds().last().map(|(event, ..)| *event), Some(silent), "what has begun is finished");
+}
+
+#[tokio::test]
+async fn live_limits_in_redis_become_what_the_database_says() {
+    let w = world(None).await;
+    let (one, two) = (w.scheduled(&draft()).await, w.scheduled(&open_to_all()).await);
+    let limits = json!({"per_second": 7, "raffle_per_second": 8, "per_member_per_second": null});
+    let (status, _) = w.call("PUT", &format!("/admin/v1/events/{one}/limits"), &limits).await;
+    assert_eq!(status, 200);
+    let server = FakeRedis::start().unwrap();
+    let redis = RedisClient::new(&RedisArgs::for_url(server.url()), Arc::new(SeededRandom::new(2))).unwrap();
+    // Redis was away when staff changed the first, and somebody wrote the second by hand.
+    redis.write_limit(one, Some(1_000)).await.unwrap();
+    redis.write_limit(two, Some(0)).await.unwrap();
+    redis.write_high_traffic(two, Some(true)).await.unwrap();
+    let mirror = Mirror::new(w.store.clone(), redis.clone());
+    assert_eq!(mirror.put_right().await.unwrap(), 4);
+    let there = redis.read_live_policies(&[one, two]).await.unwrap();
+    assert_eq!(there[&one], LivePolicy { limit: Some(7), raffle_limit: Some(8), high_traffic: None });
+    assert_eq!(there[&two], LivePolicy::default());
+    assert_eq!(mirror.put_right().await.unwrap(), 0);
 }
 
 #[tokio::test]

@@ -257,8 +257,7 @@ impl<P: Producer> Publish<P> {
         let offset = edge.producer.produce(record).await?;
         edge.accepted.increment(1);
         if let Some(backlog) = &edge.backlog {
-            let headers: usize = record.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-            backlog.acked(lane, offset, record.key.len() + value.len() + headers);
+            backlog.acked(lane, offset, record.size());
         }
         let recent =
             Recent { lane: lane.partition, offset, accepted_at: self.accepted_at, request: self.asked };

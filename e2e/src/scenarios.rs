@@ -1,11 +1,13 @@
 //! Scenarios that run on both columns.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use apply_worker::ROLE;
+use shared_proto::Lane;
 use shared_proto::v1::{self, log_record::Kind};
 use shared_runtime::store::Store;
-use shared_runtime::worker::{Batching, Role, RoleParts};
+use shared_runtime::worker::{Batching, Replay, Role, RoleParts};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +27,18 @@ pub struct InProcess {
 impl InProcess {
     /// Starts a worker of a group on a store.
     pub fn start(column: &Column, store: &Store, group: &str) -> Self {
+        Self::start_with(column, store, group, None)
+    }
+
+    /// Decides the column's log again, as far as its store has come.
+    pub async fn replay(column: &Column, store: &Store) -> Self {
+        let live = column.store.progress_rows().await.expect("cursors");
+        let until = live.into_iter().map(|r| (Lane::new(r.topic, r.partition_id), r.next_offset)).collect();
+        let replay = Replay::prepare(&column.kafka, &column.store, until).await.expect("the log is read");
+        Self::start_with(column, store, "replay", Some(Arc::new(replay)))
+    }
+
+    fn start_with(column: &Column, store: &Store, group: &str, replay: Option<Arc<Replay>>) -> Self {
         let stop = CancellationToken::new();
         let role = Role { group: group.to_owned().into(), ..ROLE };
         let parts = RoleParts {
@@ -34,7 +48,8 @@ impl InProcess {
             batching: Batching::default(),
             embedded: column.embedded,
             backlog: None,
-            stop_at: None,
+            replay,
+            state: Default::default(),
         };
         let token = stop.clone();
         let task = tokio::spawn(async move { role.run(parts, token, Duration::from_secs(10)).await });
@@ -105,13 +120,23 @@ pub async fn giving_up(column: &Column) {
     let rejected = Kind::Rejected(v1::Rejected { command_id: id(3, 9), offset });
     append(column, 2, 3, rejected).await;
     execute(&column.database_url, "DROP TRIGGER refuse_one").await;
-    wait_for_given_up(column, 3).await;
+    wait_for_command(column, 3, 1).await;
     request_unpark(column, 3).await;
     wait_for_entries(&column.store, 3, 2, 4, BUDGET).await;
     let rows = entries(&column.store, 3, 2).await;
     let outcome: Vec<_> = rows.iter().map(|r| (r.seq, r.member_id, r.status, r.reason)).collect();
     assert_eq!(outcome[0], (1, 13, 3, Some(8)));
     assert!(outcome[1..].iter().all(|o| o.2 == 1), "{outcome:?}");
+
+    // Too late for a record that is decided: refused, and no replay may take it for given up.
+    let refused = Kind::Rejected(v1::Rejected { command_id: id(3, 10), offset: rows[1].log_offset });
+    append(column, 2, 3, refused).await;
+    wait_for_command(column, 3, 2).await;
+    let (_url, other) = column.second_database().await;
+    let replay = InProcess::replay(column, &other).await;
+    wait_for_entries(&other, 3, 2, 4, BUDGET).await;
+    same_digests(&column.store, &other).await;
+    replay.stop().await;
     worker.stop().await;
 }
 
@@ -132,13 +157,14 @@ async fn request_unpark(column: &Column, event: i64) {
     execute(&column.database_url, &sql).await;
 }
 
-async fn wait_for_given_up(column: &Column, event: i64) {
+/// Waits for a command behind the event's `Scheduled` that ended with this status.
+async fn wait_for_command(column: &Column, event: i64, status: i16) {
     let until = std::time::Instant::now() + BUDGET;
     let applied = format!(
-        "SELECT COUNT(*) AS n FROM command_applied WHERE event_id = {event} AND log_offset > 1 AND status = 1"
+        "SELECT COUNT(*) AS n FROM command_applied WHERE event_id = {event} AND log_offset > 1 AND status = {status}"
     );
     while number(&column.database_url, &applied).await == 0 {
-        assert!(std::time::Instant::now() < until, "the Rejected record was not applied");
+        assert!(std::time::Instant::now() < until, "no Rejected record ended with status {status}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

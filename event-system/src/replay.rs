@@ -1,6 +1,6 @@
 //! `event-system replay`: decides the log again into an empty database and compares lane by lane.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use shared_runtime::log::{KafkaArgs, KafkaProducer};
 use shared_runtime::store::rows::LaneRow;
 use shared_runtime::store::{DatabaseArgs, Store, migrate};
 use shared_runtime::telemetry::TelemetryArgs;
-use shared_runtime::worker::{Batching, Role, RoleParts};
+use shared_runtime::worker::{Batching, Replay, Role, RoleParts};
 use tokio_util::sync::CancellationToken;
 
 use crate::Failure;
@@ -54,7 +54,8 @@ pub async fn run(args: ReplayArgs) -> Result<ExitCode, Failure> {
         .filter(|r| r.log_id == producer.log_id() && r.next_offset > 0)
         .map(|r| (Lane::new(r.topic.clone(), r.partition_id), r.next_offset))
         .collect();
-    decide_again(&args, &target, producer, &goal).await?;
+    let replay = Replay::prepare(&args.kafka, &live, goal.clone()).await?;
+    decide_again(&args, &target, producer, &goal, replay).await?;
     let decided = target.lane_rows().await.map_err(unreachable)?;
     compare(&live_lanes, &decided)
 }
@@ -64,6 +65,7 @@ async fn decide_again(
     target: &Store,
     producer: Arc<KafkaProducer>,
     goal: &BTreeMap<Lane, i64>,
+    replay: Replay,
 ) -> Result<(), Failure> {
     let stop = CancellationToken::new();
     let log_id = producer.log_id().to_owned();
@@ -75,7 +77,8 @@ async fn decide_again(
         batching: args.batching,
         embedded: false,
         backlog: None,
-        stop_at: Some(Arc::new(goal.clone().into_iter().collect::<HashMap<_, _>>())),
+        replay: Some(Arc::new(replay)),
+        state: Default::default(),
     };
     let token = stop.clone();
     let worker = tokio::spawn(role.run(parts, token, Duration::from_secs(15)));

@@ -13,14 +13,15 @@ use shared_proto::Topic;
 use shared_runtime::auth::{Audiences, AuthArgs, DevKey};
 use shared_runtime::clock::{SharedRandom, SystemClock, SystemRandom};
 use shared_runtime::config::{ConfigError, StartError};
-use shared_runtime::embedded::{BacklogGuard, FakeRedis, MockLog};
+use shared_runtime::embedded::{BacklogGuard, CountedProducer, FakeRedis, MockLog};
 use shared_runtime::http::HttpLimits;
 use shared_runtime::lifecycle::Lifecycle;
-use shared_runtime::log::{KafkaArgs, KafkaProducer, check_topics, partitions_of};
+use shared_runtime::log::{KafkaArgs, KafkaProducer, check_topics, partitions_of, shortest_retention};
 use shared_runtime::redis::{RedisArgs, RedisClient};
 use shared_runtime::service::{bind, spawn_http};
 use shared_runtime::store::{DatabaseArgs, Store, migrate};
-use shared_runtime::worker::{Batching, RoleParts};
+use shared_runtime::worker::{Batching, RoleParts, WorkerState};
+use tokio::sync::watch;
 
 /// Lanes of each embedded topic.
 const EMBEDDED_LANES: i32 = 4;
@@ -83,7 +84,7 @@ impl System {
         } else {
             let states = check_topics(&args.kafka).await?;
             let lanes = partitions_of(&states, &args.kafka.topics().name(Topic::Apply));
-            (lanes, Some(args.kafka.min_log_retention))
+            (lanes, shortest_retention(&args.kafka, &states))
         };
         let listeners = [args.gateway.public_addr, args.admin.admin_addr];
         let verifier = args.auth.build(Audiences::Both, &listeners).await?;
@@ -120,7 +121,8 @@ impl System {
         let (staff, staff_addr) = bind("ADMIN_ADDR", args.admin.admin_addr).await?;
         let (router, staff_router) = (gateway.router()?, admin.router(HttpLimits::default())?);
         gateway.spawn_background(life);
-        admin.spawn_relay(life, producer.clone());
+        let counted = CountedProducer::new(producer.clone(), guard.clone());
+        admin.spawn_background(life, Arc::new(counted));
 
         spawn_http(life, "admin-listener", staff, staff_router);
         // The worker stops behind the gateway, so that what was acknowledged last is still decided.
@@ -133,13 +135,29 @@ impl System {
             batching: args.batching,
             embedded,
             backlog: guard.clone(),
-            stop_at: None,
+            replay: None,
+            state: watch::Sender::default(),
         };
+        let mut worker = parts.state.subscribe();
         life.spawn_with_budget(
             "worker",
             budget * 2,
             async move { ROLE.run(parts, worker_stop, budget).await },
         );
+        // On Kafka other instances may own the lanes. Here this worker does, and no event opens before it reads them.
+        if embedded {
+            let ended = life.shutdown_token();
+            let lanes_read = tokio::select! {
+                state = worker.wait_for(WorkerState::is_at_work) => state.is_ok(),
+                () = ended.cancelled() => false,
+            };
+            if !lanes_read {
+                return Err(StartError::unreachable(
+                    "KAFKA_BROKERS",
+                    "the worker ended before it read its lanes",
+                ));
+            }
+        }
         Ok(Self {
             public: public_addr,
             admin: staff_addr,
@@ -201,4 +219,34 @@ async fn start_embedded(args: &mut SystemArgs) -> Result<(FakeRedis, MockLog), S
 /// Where the embedded development key lies.
 pub fn dev_key_path(data_dir: &Path) -> PathBuf {
     data_dir.join("dev.key")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        system: SystemArgs,
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_system_that_has_started_reads_every_lane() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().to_str().unwrap();
+        let any = "127.0.0.1:0";
+        let args = ["x", "--data-dir", folder, "--public-addr", any, "--admin-addr", any];
+        let life = Lifecycle::new(Duration::from_secs(5), Duration::from_secs(15));
+        let mut args = Cli::parse_from(args).system;
+        // Embedded, whatever the environment of the tests names.
+        (args.database.database_url, args.redis.redis_url, args.kafka.kafka_brokers) = (None, None, None);
+        let system = System::start(args, &life).await.unwrap();
+        let cursors = system.store.progress_rows().await.unwrap();
+        assert_eq!(cursors.len(), EMBEDDED_LANES as usize, "the worker has a cursor in every lane");
+        life.begin_shutdown();
+        assert!(life.finish().await);
+    }
 }

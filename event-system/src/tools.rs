@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use shared_runtime::auth::{DevKey, write_secret_file};
 use shared_runtime::clock::{Random, SystemRandom};
-use shared_runtime::config::{ConfigError, StartError};
+use shared_runtime::config::{ConfigError, StartError, not_empty};
 use shared_runtime::log::{KafkaArgs, create_topics, inspect_topics};
 use shared_runtime::store::{self, MigrateError};
 
@@ -17,7 +17,7 @@ use crate::system::dev_key_path;
 #[derive(Debug, Args)]
 pub struct MigrateArgs {
     /// `mysql://` or `sqlite://`
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_parser = not_empty)]
     database_url: String,
     /// Only print what is pending
     #[arg(long)]

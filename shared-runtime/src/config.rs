@@ -22,6 +22,15 @@ impl ConfigError {
     }
 }
 
+/// Takes a text that must say something. An empty one, e.g. from a secret that was not filled in, is a mistake everywhere,
+/// never the same as none: unset it to have none. For clap's `value_parser`.
+pub fn not_empty(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("is empty; give a value, or unset it".to_owned()),
+        text => Ok(text.to_owned()),
+    }
+}
+
 /// Why a process could not start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StartError {

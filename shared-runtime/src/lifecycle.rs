@@ -5,6 +5,7 @@ mod ops;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +19,9 @@ use tokio_util::task::TaskTracker;
 pub use args::{LifecycleArgs, OpsArgs};
 pub use ops::{healthcheck, serve_ops};
 
+/// How often a dependency is asked.
+const WATCH_EVERY: Duration = Duration::from_secs(2);
+
 /// A process's life. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Lifecycle(Arc<Inner>);
@@ -30,6 +34,7 @@ struct Inner {
     ended: CancellationToken,
     failed: AtomicBool,
     components: Mutex<Vec<Named>>,
+    alarms: Mutex<BTreeMap<String, String>>,
     tasks: TaskTracker,
 }
 
@@ -56,6 +61,15 @@ pub struct NotReady {
     pub reason: String,
 }
 
+/// Something that stands still although the process is ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Alarm {
+    /// Its name.
+    pub component: String,
+    /// Why.
+    pub reason: String,
+}
+
 impl Lifecycle {
     /// A life with the time that each task (`drain`) and all together (`global`) have to end once shutdown begins.
     pub fn new(drain: Duration, global: Duration) -> Self {
@@ -66,6 +80,7 @@ impl Lifecycle {
             ended: CancellationToken::new(),
             failed: AtomicBool::new(false),
             components: Mutex::default(),
+            alarms: Mutex::default(),
             tasks: TaskTracker::new(),
         }))
     }
@@ -140,6 +155,41 @@ impl Lifecycle {
             list.push(NotReady { component: "process".to_owned(), reason: "shutting down".to_owned() });
         }
         list
+    }
+
+    /// What stands still although the process is ready: name and reason. `/readyz` shows it.
+    pub fn set_alarms(&self, alarms: BTreeMap<String, String>) {
+        *self.0.alarms.lock().unwrap_or_else(PoisonError::into_inner) = alarms;
+    }
+
+    /// See [`set_alarms`](Self::set_alarms).
+    pub fn alarms(&self) -> Vec<Alarm> {
+        let alarms = self.0.alarms.lock().unwrap_or_else(PoisonError::into_inner);
+        alarms
+            .iter()
+            .map(|(name, reason)| Alarm { component: name.clone(), reason: reason.clone() })
+            .collect()
+    }
+
+    /// A component that is ready while `ask` says so: a dependency, asked every two seconds.
+    pub fn watch<F>(&self, name: &'static str, ask: impl Fn() -> F + Send + 'static)
+    where
+        F: Future<Output = Result<(), String>> + Send,
+    {
+        let (component, stop) = (self.component(name), self.shutdown_token());
+        self.spawn(format!("{name} watch"), async move {
+            while !stop.is_cancelled() {
+                match ask().await {
+                    Ok(()) => component.ready(),
+                    Err(reason) => component.not_ready(reason),
+                }
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = tokio::time::sleep(WATCH_EVERY) => {}
+                }
+            }
+            Ok(())
+        });
     }
 
     /// Runs a task for the life of the process, with the default drain budget. It should end soon after

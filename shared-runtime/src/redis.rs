@@ -22,14 +22,14 @@ pub use self::policy::LivePolicy;
 pub use self::presence::Presence;
 pub use self::rate_limit::{Decision, LeasedRateLimit};
 use crate::clock::SharedRandom;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, not_empty};
 
 /// How to reach Redis.
 #[derive(Debug, Clone, clap::Args)]
 pub struct RedisArgs {
     /// Redis: redis://user:password@host:port/database (user, password, port and database may be left out), or
     /// rediss:// with TLS (certificate authorities of the system, or SSL_CERT_FILE). Unset: embedded.
-    #[arg(long, env = "REDIS_URL", hide_env_values = true)]
+    #[arg(long, env = "REDIS_URL", hide_env_values = true, value_parser = not_empty)]
     pub redis_url: Option<String>,
     /// How long Redis may take to answer before the caller goes on without it.
     #[arg(long, env = "REDIS_TIMEOUT", default_value = "100ms", value_parser = humantime::parse_duration)]

@@ -214,7 +214,8 @@ async fn the_loop_runs_on_memory_alone_and_survives_lost_commits() {
             adopt_unknown_log: false,
             drain_backlog: true,
             backlog: None,
-            stop_at: None,
+            replay: None,
+            state: Default::default(),
         },
     );
     let stop = CancellationToken::new();

@@ -32,6 +32,11 @@ pub struct MemoryLog {
     pub broken: AtomicBool,
     /// How often somebody asked where the lanes end.
     pub asked: AtomicUsize,
+    /// A lane that refuses.
+    pub broken_lane: Mutex<Option<i32>>,
+    /// A lane that does not answer until `release`.
+    pub silent_lane: Mutex<Option<i32>>,
+    pub release: CancellationToken,
 }
 
 impl Producer for MemoryLog {
@@ -40,7 +45,11 @@ impl Producer for MemoryLog {
     }
 
     async fn produce(&self, record: ToProduce<'_>) -> Result<i64, ProduceError> {
-        if self.broken.load(Ordering::SeqCst) {
+        let lane = Some(record.lane.partition);
+        if *self.silent_lane.lock().unwrap() == lane {
+            self.release.cancelled().await;
+        }
+        if self.broken.load(Ordering::SeqCst) || *self.broken_lane.lock().unwrap() == lane {
             return Err(ProduceError::Unknown("on purpose".to_owned()));
         }
         let mut records = self.records.lock().unwrap();

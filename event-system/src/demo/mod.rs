@@ -93,7 +93,8 @@ async fn stampede(args: DemoArgs) -> anyhow::Result<bool> {
         batching: Default::default(),
         embedded: true,
         backlog: system.backlog.clone(),
-        stop_at: None,
+        replay: None,
+        state: Default::default(),
     };
     let second_worker = tokio::spawn(role.run(parts, stop_second.clone(), Duration::from_secs(15)));
 

@@ -9,7 +9,7 @@ use jsonwebtoken::Algorithm;
 use super::jwks::Source;
 use super::jwt::Expected;
 use super::{DevKey, Verifier};
-use crate::config::{ConfigError, StartError};
+use crate::config::{ConfigError, StartError, not_empty};
 
 /// Whose tokens a process must be able to check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub enum Audiences {
 #[command(next_help_heading = "Authentication")]
 pub struct AuthArgs {
     /// Public keys of the identity provider: a file or an https address of a JWK set
-    #[arg(long, env)]
+    #[arg(long, env, value_parser = not_empty)]
     pub auth_jwks: Option<String>,
     /// Issuer that tokens must have (`iss`)
     #[arg(long, env)]

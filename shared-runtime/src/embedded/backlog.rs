@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use dashmap::DashMap;
 use shared_proto::Lane;
 
+use crate::log::producer::{ProduceError, Producer, ToProduce};
+
 /// Bytes a lane may hold unread: 2 MiB below the mock log's limit, for what is in flight when the answer turns.
 pub const MAX_BACKLOG_BYTES: u64 = 3 * 1024 * 1024;
 /// Records a lane may hold unread.
@@ -84,6 +86,34 @@ impl BacklogGuard {
             Some(found) => found.clone(),
             None => self.lanes.entry(lane.clone()).or_default().clone(),
         }
+    }
+}
+
+/// A producer whose records count as backlog, too: the relay's, whose `Scheduled` records are the largest of all.
+#[derive(Debug)]
+pub struct CountedProducer<P> {
+    inner: Arc<P>,
+    guard: Option<Arc<BacklogGuard>>,
+}
+
+impl<P> CountedProducer<P> {
+    /// Counts what `inner` produces; without a guard it only passes on.
+    pub fn new(inner: Arc<P>, guard: Option<Arc<BacklogGuard>>) -> Self {
+        Self { inner, guard }
+    }
+}
+
+impl<P: Producer> Producer for CountedProducer<P> {
+    fn log_id(&self) -> &str {
+        self.inner.log_id()
+    }
+
+    async fn produce(&self, record: ToProduce<'_>) -> Result<i64, ProduceError> {
+        let offset = self.inner.produce(record).await?;
+        if let Some(guard) = &self.guard {
+            guard.acked(record.lane, offset, record.size());
+        }
+        Ok(offset)
     }
 }
 
@@ -203,6 +233,34 @@ mod tests {
         reader.advance(1);
         guard.acked(&lane(), 5, 4);
         assert_eq!(guard.backlog(&lane()), (1, 100));
+    }
+
+    struct Appended(AtomicU64);
+
+    impl Producer for Appended {
+        fn log_id(&self) -> &str {
+            "memory"
+        }
+
+        async fn produce(&self, _: ToProduce<'_>) -> Result<i64, ProduceError> {
+            Ok(self.0.fetch_add(1, Ordering::Relaxed) as i64)
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_counted_producer_appends_is_backlog() {
+        let guard = Arc::new(BacklogGuard::new());
+        let producer = CountedProducer::new(Arc::new(Appended(AtomicU64::new(0))), Some(guard.clone()));
+        let (lane, value) = (lane(), vec![0; 1024 * 1024]);
+        let record = ToProduce { lane: &lane, key: b"key", value: &value, headers: &[("name", "value")] };
+        let size = 1024 * 1024 + 3 + 9;
+        assert_eq!(record.size(), size);
+        for _ in 0..3 {
+            assert!(guard.admit(&lane));
+            producer.produce(record).await.unwrap();
+        }
+        assert_eq!(guard.backlog(&lane), (3, 3 * (size as u64 + RECORD_OVERHEAD)));
+        assert!(!guard.admit(&lane));
     }
 
     #[test]

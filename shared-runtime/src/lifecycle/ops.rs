@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Lifecycle, NotReady};
+use super::{Alarm, Lifecycle, NotReady};
 use crate::config::ConfigError;
 use crate::http::{HttpLimits, Response, Router, serve};
 use crate::telemetry;
@@ -27,6 +27,7 @@ struct Ops {
 struct Readiness {
     ready: bool,
     not_ready: Vec<NotReady>,
+    alarms: Vec<Alarm>,
 }
 
 /// Serves `/livez`, `/readyz` and `/metrics` until the life has ended, so that a draining process still says so.
@@ -64,7 +65,7 @@ impl Ops {
         let not_ready = self.life.not_ready();
         let ready = not_ready.is_empty();
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        let response = Response::json(status, &Readiness { ready, not_ready });
+        let response = Response::json(status, &Readiness { ready, not_ready, alarms: self.life.alarms() });
         if ready {
             response
         } else {

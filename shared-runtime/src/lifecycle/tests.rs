@@ -105,3 +105,18 @@ fn each_binary_shows_its_own_ops_address() {
     let cli = Cli::parse_from(["x", "--drain-budget", "3s"]);
     assert_eq!((cli.life.drain_budget, cli.ops.ops_addr.port()), (Duration::from_secs(3), 9090));
 }
+
+#[tokio::test]
+async fn a_watched_dependency_makes_the_process_unready_and_an_alarm_does_not() {
+    let life = Lifecycle::new(Duration::from_secs(5), Duration::from_secs(5));
+    life.watch("kafka", || async { Err("no broker answers".to_owned()) });
+    life.watch("database", || async { Ok(()) });
+    let kafka = NotReady { component: "kafka".to_owned(), reason: "no broker answers".to_owned() };
+    while life.not_ready() != [kafka.clone()] {
+        tokio::task::yield_now().await;
+    }
+    let life = Lifecycle::new(Duration::from_secs(5), Duration::from_secs(5));
+    life.set_alarms([("lane t/0".to_owned(), "gap".to_owned())].into());
+    assert!(life.not_ready().is_empty());
+    assert_eq!(life.alarms(), [Alarm { component: "lane t/0".to_owned(), reason: "gap".to_owned() }]);
+}

@@ -6,13 +6,13 @@ use clap::Args;
 use rdkafka::ClientConfig;
 use shared_proto::TopicNames;
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, not_empty};
 
 /// Settings of Kafka.
 #[derive(Debug, Clone, Args)]
 pub struct KafkaArgs {
     /// `host:port` of brokers, separated by commas; unset: embedded.
-    #[arg(long, env = "KAFKA_BROKERS")]
+    #[arg(long, env = "KAFKA_BROKERS", value_parser = not_empty)]
     pub kafka_brokers: Option<String>,
     /// `plaintext`; TLS and SASL are not built in yet.
     #[arg(long, env = "KAFKA_SECURITY_PROTOCOL", default_value = "plaintext")]

@@ -10,6 +10,8 @@ use super::args::KafkaArgs;
 use super::producer::{ProduceError, Producer, ToProduce};
 use crate::config::StartError;
 
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// A producer on a Kafka cluster. Cheap to clone.
 #[derive(Clone)]
 pub struct KafkaProducer {
@@ -44,6 +46,15 @@ impl KafkaProducer {
             acked: metrics::histogram!("event_produce_ack_seconds", "outcome" => "acked"),
             failed: metrics::histogram!("event_produce_ack_seconds", "outcome" => "failed"),
         })
+    }
+
+    /// Asks the brokers for an answer. Errors: none came, or not in time.
+    pub async fn ping(&self, topic: String) -> Result<(), String> {
+        let inner = self.inner.clone();
+        let asked = tokio::task::spawn_blocking(move || {
+            inner.client().fetch_metadata(Some(&topic), PING_TIMEOUT).map(drop)
+        });
+        asked.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     }
 
     /// Waits for what is queued; blocks the calling task's thread pool, not the runtime.

@@ -6,10 +6,14 @@ mod kafka_producer;
 mod kafka_reader;
 pub mod producer;
 pub mod reader;
+mod scan;
 mod topics;
 
 pub use args::KafkaArgs;
 pub use ends::LogEnds;
 pub use kafka_producer::KafkaProducer;
 pub use kafka_reader::KafkaLaneLog;
-pub use topics::{TopicState, check_topics, create_topics, inspect_topics, partitions_of};
+pub use scan::scan;
+pub use topics::{
+    TopicState, check_topics, create_topics, inspect_topics, partitions_of, shortest_retention,
+};

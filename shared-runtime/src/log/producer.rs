@@ -31,6 +31,14 @@ pub struct ToProduce<'a> {
     pub headers: &'a [(&'a str, &'a str)],
 }
 
+impl ToProduce<'_> {
+    /// Bytes of key, value and headers.
+    pub fn size(&self) -> usize {
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.key.len() + self.value.len() + headers
+    }
+}
+
 /// A log that takes records.
 pub trait Producer: Send + Sync + 'static {
     /// Identity of the log.

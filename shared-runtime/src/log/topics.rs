@@ -20,6 +20,8 @@ pub struct TopicState {
     pub name: String,
     /// Partitions; 0 when it does not exist.
     pub partitions: i32,
+    /// How long it keeps records; `None`: for ever.
+    pub retention: Option<Duration>,
     /// What could lose acknowledged records.
     pub problems: Vec<String>,
 }
@@ -27,6 +29,12 @@ pub struct TopicState {
 /// Partitions of one topic among those that were looked at; 0 when it is not there.
 pub fn partitions_of(states: &[TopicState], name: &str) -> i32 {
     states.iter().find(|state| state.name == name).map_or(0, |state| state.partitions)
+}
+
+/// The shortest time for which a topic that carries events keeps its records; `None`: all keep them for ever.
+pub fn shortest_retention(args: &KafkaArgs, states: &[TopicState]) -> Option<Duration> {
+    let names = Topic::ALL.map(|topic| args.topics().name(topic));
+    states.iter().filter(|state| names.contains(&state.name)).filter_map(|state| state.retention).min()
 }
 
 /// Every topic of the system, dead letters included.
@@ -110,26 +118,32 @@ pub async fn inspect_topics(args: &KafkaArgs) -> Result<Vec<TopicState>, StartEr
     let mut states = Vec::new();
     for name in names(args) {
         let Some((_, partitions, replication)) = existing.iter().find(|(n, ..)| *n == name) else {
-            states.push(TopicState { name, partitions: 0, problems: vec!["does not exist".to_owned()] });
+            let problems = vec!["does not exist".to_owned()];
+            states.push(TopicState { name, partitions: 0, retention: None, problems });
             continue;
         };
         let mut problems = Vec::new();
         if *replication < 3 {
             problems.push(format!("replication is {replication}, not 3"));
         }
-        problems.extend(config_problems(args, &name).await?);
-        states.push(TopicState { name, partitions: *partitions, problems });
+        let retention = look_at_settings(args, &name, &mut problems).await?;
+        states.push(TopicState { name, partitions: *partitions, retention, problems });
     }
     Ok(states)
 }
 
-async fn config_problems(args: &KafkaArgs, topic: &str) -> Result<Vec<String>, StartError> {
+/// Adds what is wrong with a topic's settings; gives its retention.
+async fn look_at_settings(
+    args: &KafkaArgs,
+    topic: &str,
+    problems: &mut Vec<String>,
+) -> Result<Option<Duration>, StartError> {
     let options = AdminOptions::new().request_timeout(Some(CALL_TIMEOUT));
     let resources = admin(args)?
         .describe_configs(&[ResourceSpecifier::Topic(topic)], &options)
         .await
         .map_err(unreachable)?;
-    let mut problems = Vec::new();
+    let mut kept = None;
     for resource in resources {
         let resource = resource.map_err(|code| unreachable(format!("settings of {topic}: {code}")))?;
         let get = |key: &str| resource.get(key).and_then(|entry| entry.value.clone()).unwrap_or_default();
@@ -142,12 +156,17 @@ async fn config_problems(args: &KafkaArgs, topic: &str) -> Result<Vec<String>, S
         if get("cleanup.policy") != "delete" {
             problems.push("cleanup.policy is not delete".to_owned());
         }
-        let retention = get("retention.ms").parse::<i64>().unwrap_or(0);
-        if retention >= 0 && (retention as u128) < args.min_log_retention.as_millis() {
-            problems.push(format!("retention.ms is {retention}, below MIN_LOG_RETENTION"));
+        // Below 0: no limit.
+        kept = u64::try_from(get("retention.ms").parse::<i64>().unwrap_or(0)).ok().map(Duration::from_millis);
+        if let Some(kept) = kept.filter(|kept| *kept < args.min_log_retention) {
+            problems.push(format!("retention.ms is {}, below MIN_LOG_RETENTION", kept.as_millis()));
+        }
+        let bytes = get("retention.bytes").parse::<i64>().unwrap_or(-1);
+        if bytes >= 0 {
+            problems.push(format!("retention.bytes is {bytes}: records may go before their time"));
         }
     }
-    Ok(problems)
+    Ok(kept)
 }
 
 /// The boot check: missing topics stop the start; unsafe ones do too, unless `ALLOW_UNSAFE_LOG` is set. Gives the
@@ -167,4 +186,27 @@ pub async fn check_topics(args: &KafkaArgs) -> Result<Vec<TopicState>, StartErro
         tracing::warn!(topic = state.name, problems, "unsafe topic, allowed by ALLOW_UNSAFE_LOG");
     }
     Ok(states)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shortest_retention_is_that_of_a_topic_with_events() {
+        let args = KafkaArgs::for_brokers("");
+        let state = |name: String, days: Option<u64>| TopicState {
+            name,
+            partitions: 1,
+            retention: days.map(|days| Duration::from_secs(days * 24 * 3600)),
+            problems: Vec::new(),
+        };
+        let names = args.topics();
+        let mut states: Vec<TopicState> =
+            vec![state(names.dead_letter_name(Topic::Apply), Some(1)), state(names.name(Topic::Apply), None)];
+        assert_eq!(shortest_retention(&args, &states), None);
+        states.push(state(names.name(Topic::Raffle), Some(30)));
+        states.push(state(names.name(Topic::Activity), Some(14)));
+        assert_eq!(shortest_retention(&args, &states), Some(Duration::from_secs(14 * 24 * 3600)));
+    }
 }

@@ -82,6 +82,11 @@ impl Store {
         on_connection!(self, |q, conn| q::facts::of(conn, ids).await)
     }
 
+    /// Which of these commands (16 bytes each) took effect, and in which lanes.
+    pub async fn commands_in_effect(&self, ids: &[Vec<u8>]) -> Result<Vec<(Vec<u8>, i32)>, StoreError> {
+        on_connection!(self, |q, conn| q::outbox::in_effect(conn, ids).await)
+    }
+
     /// A command over all its lanes.
     pub async fn command(&self, id: &[u8; 16]) -> Result<Option<CommandView>, StoreError> {
         let rows: Vec<OutboxRow> = on_connection!(self, |q, conn| q::outbox::command(conn, id).await)?;

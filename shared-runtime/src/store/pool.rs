@@ -11,13 +11,13 @@ use diesel_async::{AsyncConnection, SimpleAsyncConnection};
 use futures::FutureExt;
 
 use super::{mysql, sqlite};
-use crate::config::ConfigError;
+use crate::config::{ConfigError, not_empty};
 
 /// Settings of the database.
 #[derive(Debug, Clone, Args)]
 pub struct DatabaseArgs {
     /// `mysql://user:password@host:port/database` or `sqlite://path`; unset: embedded.
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_parser = not_empty)]
     pub database_url: Option<String>,
     /// Connections of this process.
     #[arg(long, env = "DATABASE_POOL_SIZE", default_value_t = 8)]
@@ -26,8 +26,8 @@ pub struct DatabaseArgs {
     #[arg(long, env = "DATABASE_LOCK_WAIT", default_value = "5s", value_parser = humantime::parse_duration)]
     pub database_lock_wait: Duration,
     /// The server drops a session of ours that says nothing for this long, and with it the locks of a process that
-    /// hangs in the middle of a transaction (MySQL: whole seconds).
-    #[arg(long, env = "DATABASE_IDLE_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration)]
+    /// hangs in the middle of a transaction (MySQL: whole seconds). As long as a silent consumer keeps its lanes.
+    #[arg(long, env = "DATABASE_IDLE_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration)]
     pub database_idle_timeout: Duration,
 }
 
@@ -37,7 +37,7 @@ impl Default for DatabaseArgs {
             database_url: None,
             database_pool_size: 8,
             database_lock_wait: Duration::from_secs(5),
-            database_idle_timeout: Duration::from_secs(30),
+            database_idle_timeout: Duration::from_secs(10),
         }
     }
 }
@@ -113,4 +113,27 @@ where
         .runtime(Runtime::Tokio1)
         .build()
         .map_err(|e| ConfigError::new("DATABASE_URL", e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        database: DatabaseArgs,
+    }
+
+    #[test]
+    fn an_empty_url_is_a_mistake_and_not_the_same_as_none() {
+        for empty in ["", "  "] {
+            let error = Cli::try_parse_from(["x", "--database-url", empty]).unwrap_err().to_string();
+            assert!(error.contains("DATABASE_URL") && error.contains("is empty"), "{error}");
+        }
+        let given = Cli::try_parse_from(["x", "--database-url", "sqlite://a"]).unwrap();
+        assert_eq!(given.database.database_url.as_deref(), Some("sqlite://a"));
+    }
 }

@@ -11,7 +11,7 @@ use super::error_class::StoreError;
 use super::schema::{event_entry, event_lane, event_stock, parked_record, partition_progress};
 
 pub use commands::{ApprovalRow, AuditLine, CommandAppliedRow, CommandStatus, KeptAnswer, OutboxRow};
-pub use events::{EventRow, NewEvent};
+pub use events::{EventRow, LiveLimits, NewEvent};
 pub use watched::{SnapshotRows, WatchedLane};
 
 /// `event_lane`: one event in one lane.

@@ -201,3 +201,4 @@ diesel::table! {
 }
 
 diesel::allow_tables_to_appear_in_same_query!(events, event_lane);
+diesel::allow_tables_to_appear_in_same_query!(command_applied, outbox);

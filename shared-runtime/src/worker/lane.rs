@@ -66,6 +66,8 @@ pub(super) struct LaneState {
     pub verify: Option<[u8; 32]>,
     pub busy_since: Option<Instant>,
     pub paused: bool,
+    /// Its cursor is read.
+    pub open: bool,
     pub halted: Option<(Halt, Instant)>,
     /// It was halted, and has not moved since it was opened again.
     pub recovering: Option<Halt>,
@@ -94,6 +96,7 @@ impl LaneState {
             verify: None,
             busy_since: None,
             paused: false,
+            open: false,
             halted: None,
             recovering: None,
             memory: LaneMemory::default(),

@@ -6,10 +6,14 @@ pub mod batch;
 pub mod cursor;
 mod lane;
 mod lane_store;
+mod replay;
 mod role;
 mod run;
+mod state;
 
 pub use lane::Batching;
 pub use lane_store::LaneStore;
+pub use replay::Replay;
 pub use role::{Role, RoleParts, WorkerArgs, main};
 pub use run::{Worker, WorkerParts};
+pub use state::WorkerState;

@@ -2,15 +2,15 @@
 //! [`main`].
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared_proto::{Lane, Topic};
+use shared_proto::Topic;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Batching, Worker, WorkerParts};
+use super::{Batching, Replay, Worker, WorkerParts, WorkerState};
 use crate::clock::{SystemClock, SystemRandom};
 use crate::config::StartError;
 use crate::embedded::BacklogGuard;
@@ -41,8 +41,10 @@ pub struct RoleParts {
     pub embedded: bool,
     /// Embedded: told of progress.
     pub backlog: Option<Arc<BacklogGuard>>,
-    /// A replay reads each lane up to here.
-    pub stop_at: Option<Arc<HashMap<Lane, i64>>>,
+    /// Decide a log again, into an empty database.
+    pub replay: Option<Arc<Replay>>,
+    /// Told what becomes of the lanes; whoever wants to know subscribes before.
+    pub state: watch::Sender<WorkerState>,
 }
 
 /// Settings of a worker binary.
@@ -73,8 +75,28 @@ async fn start(args: WorkerArgs, role: Role, process: &Process) -> Result<(), St
         batching: args.batching,
         embedded: false,
         backlog: None,
-        stop_at: None,
+        replay: None,
+        state: watch::Sender::default(),
     };
+    let topic = parts.kafka.topics().name(role.topics[0]);
+    let (store, producer) = (parts.store.clone(), parts.producer.clone());
+    process.life.watch("database", move || {
+        let store = store.clone();
+        async move { store.ping().await.map_err(|error| error.to_string()) }
+    });
+    process.life.watch("kafka", move || {
+        let (producer, topic) = (producer.clone(), topic.clone());
+        async move { producer.ping(topic).await }
+    });
+    let mut state = parts.state.subscribe();
+    let life = process.life.clone();
+    tokio::spawn(async move {
+        // Ends with the worker, which holds the other side.
+        while state.changed().await.is_ok() {
+            let halted = state.borrow_and_update().halted.clone();
+            life.set_alarms(halted.into_iter().map(|(lane, why)| (format!("lane {lane}"), why)).collect());
+        }
+    });
     let (shutdown, budget) = (process.life.shutdown_token(), process.life.drain_budget());
     process.life.spawn("worker", async move { role.run(parts, shutdown, budget).await });
     Ok(())
@@ -101,7 +123,8 @@ impl Role {
             adopt_unknown_log: parts.embedded,
             drain_backlog: parts.embedded,
             backlog: parts.backlog,
-            stop_at: parts.stop_at,
+            replay: parts.replay,
+            state: parts.state,
         };
         Worker::new(log, parts).run(shutdown, budget).await
     }

@@ -5,12 +5,13 @@ mod rebalance;
 mod unparking;
 mod upkeep;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shared_domain::EventId;
 use shared_proto::Lane;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +20,8 @@ use super::attempt::{Attempted, Attempts, DeadLetter};
 use super::cursor::{Halt, Start};
 use super::lane::{Batching, LaneState};
 use super::lane_store::LaneStore;
+use super::replay::Replay;
+use super::state::WorkerState;
 use crate::clock::{SharedClock, SharedRandom};
 use crate::embedded::{BacklogGuard, ReaderPosition};
 use crate::log::producer::Producer;
@@ -46,8 +49,10 @@ pub struct WorkerParts<S, P> {
     pub drain_backlog: bool,
     /// Told of progress, so that the embedded log is not outrun.
     pub backlog: Option<Arc<BacklogGuard>>,
-    /// A replay reads each lane up to here, and lanes that are not named not at all.
-    pub stop_at: Option<Arc<HashMap<Lane, i64>>>,
+    /// Decide a log again: how far, and what was given up.
+    pub replay: Option<Arc<Replay>>,
+    /// Told what becomes of the lanes.
+    pub state: watch::Sender<WorkerState>,
 }
 
 enum Done {
@@ -67,7 +72,8 @@ pub struct Worker<L, S, P> {
     adopt: bool,
     drain_backlog: bool,
     backlog: Option<Arc<BacklogGuard>>,
-    stop_at: Option<Arc<HashMap<Lane, i64>>>,
+    replay: Option<Arc<Replay>>,
+    state: watch::Sender<WorkerState>,
     readers: BTreeMap<Lane, ReaderPosition>,
     lanes: BTreeMap<Lane, LaneState>,
     jobs: JoinSet<Done>,
@@ -93,7 +99,8 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
             adopt: parts.adopt_unknown_log,
             drain_backlog: parts.drain_backlog,
             backlog: parts.backlog,
-            stop_at: parts.stop_at,
+            replay: parts.replay,
+            state: parts.state,
             readers: BTreeMap::new(),
             lanes: BTreeMap::new(),
             jobs: JoinSet::new(),
@@ -122,6 +129,7 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
                 () = tokio::time::sleep_until(due.into()) => {}
             }
             self.dispatch(false);
+            self.tell();
         }
         self.drain(budget).await;
         self.log.close().await;
@@ -160,10 +168,10 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
                 }
             }
             LogEvent::Record(record) => {
-                let behind = |stops: &Arc<HashMap<Lane, i64>>| {
-                    stops.get(&record.lane).is_none_or(|stop| record.offset >= *stop)
+                let behind = |replay: &Arc<Replay>| {
+                    replay.until.get(&record.lane).is_none_or(|until| record.offset >= *until)
                 };
-                if self.stop_at.as_ref().is_some_and(behind) {
+                if self.replay.as_ref().is_some_and(behind) {
                     return;
                 }
                 let Some(state) = self.lanes.get_mut(&record.lane) else { return };
@@ -203,6 +211,36 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
             // Of an earlier assignment: the fence has judged it.
             _ => {}
         }
+    }
+
+    /// A lane as it begins.
+    fn fresh(&self, lane: &Lane) -> LaneState {
+        let mut state = LaneState::new(lane.clone(), self.epoch, self.batching.records as usize);
+        if let Some(offsets) = self.replay.as_ref().and_then(|replay| replay.given_up.get(lane)) {
+            state.memory.rejected_offsets = offsets.clone();
+        }
+        state
+    }
+
+    /// Says what has become of the lanes, where that changed.
+    fn tell(&self) {
+        let opening = |l: &&LaneState| !l.open && l.halted.is_none();
+        let alarm = |l: &LaneState| {
+            let halt = l.halted.as_ref().map(|(halt, _)| halt).or(l.recovering.as_ref())?;
+            Some((l.lane.clone(), halt.to_string()))
+        };
+        let state = WorkerState {
+            joined: self.epoch > 0,
+            opening: self.lanes.values().filter(opening).map(|l| l.lane.clone()).collect(),
+            halted: self.lanes.values().filter_map(alarm).collect(),
+        };
+        self.state.send_if_modified(|told| {
+            let changed = *told != state;
+            if changed {
+                *told = state;
+            }
+            changed
+        });
     }
 
     fn current(&self, lane: &Lane, epoch: u64) -> bool {

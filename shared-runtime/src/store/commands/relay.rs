@@ -3,7 +3,7 @@
 use shared_domain::{EventId, Lifecycle, Millis};
 
 use crate::store::error_class::StoreError;
-use crate::store::rows::{EventRow, OutboxRow};
+use crate::store::rows::{EventRow, LiveLimits, OutboxRow};
 use crate::store::{Store, in_transaction, on_connection};
 
 impl Store {
@@ -27,9 +27,25 @@ impl Store {
         on_connection!(self, |q, conn| q::outbox::hold_back_stock(conn, not_before).await)
     }
 
-    /// Rows that are not published, by event and place.
-    pub async fn unpublished(&self) -> Result<Vec<OutboxRow>, StoreError> {
-        on_connection!(self, |q, conn| q::outbox::unpublished(conn).await)
+    /// Events behind `after` with rows that may be published now, by id.
+    pub async fn events_to_publish(
+        &self,
+        now: Millis,
+        after: EventId,
+        limit: usize,
+    ) -> Result<Vec<EventId>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        on_connection!(self, |q, conn| q::outbox::events_to_publish(conn, now, after, limit).await)
+    }
+
+    /// An event's rows that are not published, in the order of its commands; the first few hundred.
+    pub async fn unpublished(&self, event: EventId) -> Result<Vec<OutboxRow>, StoreError> {
+        on_connection!(self, |q, conn| q::outbox::unpublished(conn, event).await)
+    }
+
+    /// Live limits of every scheduled event that is not closed.
+    pub async fn live_limits(&self) -> Result<Vec<LiveLimits>, StoreError> {
+        on_connection!(self, |q, conn| q::events::live_limits(conn).await)
     }
 
     /// Notes the broker's acknowledgement of a row.

@@ -6,7 +6,7 @@ use shared_domain::{EventId, Lifecycle};
 
 use super::{Conn, functions};
 use crate::store::error_class::StoreError;
-use crate::store::rows::{EventRow, NewEvent};
+use crate::store::rows::{EventRow, LiveLimits, NewEvent};
 use crate::store::schema::{event_lane, event_lock, events};
 
 /// Inserts a draft and gives its id.
@@ -159,6 +159,17 @@ pub async fn ended(conn: &mut Conn, now: i64) -> Result<Vec<EventRow>, StoreErro
         .filter(events::deleted_at.is_null())
         .select(EventRow::as_select())
         .limit(100)
+        .load(conn)
+        .await?)
+}
+
+/// Live limits of every scheduled event that is not closed.
+pub async fn live_limits(conn: &mut Conn) -> Result<Vec<LiveLimits>, StoreError> {
+    Ok(events::table
+        .filter(events::lifecycle.eq_any([Lifecycle::Scheduled.code(), Lifecycle::Closing.code()]))
+        .filter(events::deleted_at.is_null())
+        .order(events::event_id)
+        .select(LiveLimits::as_select())
         .load(conn)
         .await?)
 }

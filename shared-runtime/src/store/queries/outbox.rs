@@ -32,6 +32,21 @@ pub async fn command(conn: &mut Conn, id: &[u8; 16]) -> Result<Vec<OutboxRow>, S
         .await?)
 }
 
+/// Which of these commands took effect, and in which lanes.
+pub async fn in_effect(conn: &mut Conn, ids: &[Vec<u8>]) -> Result<Vec<(Vec<u8>, i32)>, StoreError> {
+    let mut found = Vec::new();
+    for ids in ids.chunks(1_000) {
+        let rows = command_applied::table
+            .filter(command_applied::command_id.eq_any(ids.iter().cloned()))
+            .filter(command_applied::status.eq(CommandStatus::Applied.code()))
+            .select((command_applied::command_id, command_applied::lane))
+            .load::<(Vec<u8>, i32)>(conn)
+            .await?;
+        found.extend(rows);
+    }
+    Ok(found)
+}
+
 /// Takes or keeps the relay's lease until `until` (ms). False while somebody else holds it.
 pub async fn hold_lease(
     conn: &mut Conn,
@@ -49,11 +64,32 @@ pub async fn hold_lease(
     Ok(held == 1)
 }
 
-/// Rows that are not published, in the order in which their events want them.
-pub async fn unpublished(conn: &mut Conn) -> Result<Vec<OutboxRow>, StoreError> {
+/// Events behind `after` with rows that may be published now, by id. A row that must still wait names no event here,
+/// so that events that wait, however many, keep no other from its turn.
+pub async fn events_to_publish(
+    conn: &mut Conn,
+    now: i64,
+    after: EventId,
+    limit: i64,
+) -> Result<Vec<EventId>, StoreError> {
     Ok(o::table
         .filter(o::published_at.is_null())
-        .order((o::event_id, o::ordinal, o::lane))
+        .filter(o::not_before.is_null().or(o::not_before.le(now)))
+        .filter(o::event_id.gt(after))
+        .select(o::event_id)
+        .distinct()
+        .order(o::event_id)
+        .limit(limit)
+        .load(conn)
+        .await?)
+}
+
+/// An event's rows that are not published, in the order of its commands.
+pub async fn unpublished(conn: &mut Conn, event: EventId) -> Result<Vec<OutboxRow>, StoreError> {
+    Ok(o::table
+        .filter(o::published_at.is_null())
+        .filter(o::event_id.eq(event))
+        .order((o::ordinal, o::lane))
         .limit(ROWS)
         .select(OutboxRow::as_select())
         .load(conn)
@@ -108,26 +144,19 @@ pub async fn settle(conn: &mut Conn, now: i64) -> Result<usize, StoreError> {
 }
 
 async fn carry_over(conn: &mut Conn, now: i64) -> Result<usize, StoreError> {
-    let waiting: Vec<(Vec<u8>, i32)> = o::table
+    // Only what can be settled: rows of lanes that stand still keep no others waiting.
+    let both = command_applied::command_id.eq(o::command_id).and(command_applied::lane.eq(o::lane));
+    let applied: Vec<CommandAppliedRow> = o::table
+        .inner_join(command_applied::table.on(both))
         .filter(o::settled_at.is_null())
         .filter(o::published_at.is_not_null())
-        .select((o::command_id, o::lane))
-        .limit(ROWS)
-        .load(conn)
-        .await?;
-    if waiting.is_empty() {
-        return Ok(0);
-    }
-    let applied: Vec<CommandAppliedRow> = command_applied::table
-        .filter(command_applied::command_id.eq_any(waiting.iter().map(|(id, _)| id.clone())))
         .select(CommandAppliedRow::as_select())
+        .limit(ROWS)
         .load(conn)
         .await?;
     let mut settled = 0;
     let mut touched = BTreeSet::new();
-    for row in
-        applied.iter().filter(|a| waiting.iter().any(|(id, lane)| *id == a.command_id && *lane == a.lane))
-    {
+    for row in &applied {
         let target = o::table
             .filter(o::command_id.eq(row.command_id.clone()))
             .filter(o::lane.eq(row.lane))

@@ -50,6 +50,20 @@ pub struct EventRow {
     pub deleted_at: Option<i64>,
 }
 
+/// What staff change live.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = events)]
+pub struct LiveLimits {
+    /// Event.
+    pub event_id: i64,
+    /// See [`EventRow`].
+    pub limit_per_second: Option<i64>,
+    /// See [`EventRow`].
+    pub raffle_limit_per_second: Option<i64>,
+    /// See [`EventRow`].
+    pub high_traffic: Option<bool>,
+}
+
 /// A new draft.
 #[derive(Debug, Clone, Insertable)]
 #[diesel(table_name = events, treat_none_as_default_value = false)]

@@ -11,7 +11,6 @@ use crate::log::reader::LaneLog;
 use crate::store::rows::ProgressRow;
 use crate::worker::attempt::Attempts;
 use crate::worker::cursor::{Halt, Start, check_cursor};
-use crate::worker::lane::LaneState;
 use crate::worker::lane_store::LaneStore;
 
 /// Why a lane did not open.
@@ -27,8 +26,7 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
         self.epoch += 1;
         let mut fresh = Vec::new();
         for lane in lanes {
-            let limit = self.batching.records as usize;
-            self.lanes.insert(lane.clone(), LaneState::new(lane.clone(), self.epoch, limit));
+            self.lanes.insert(lane.clone(), self.fresh(&lane));
             // Started paused: the cursor is read off the loop, and the lane then starts at it explicitly.
             fresh.push((lane.clone(), None));
             if let Some(guard) = &self.backlog {
@@ -47,7 +45,7 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
         old.cancel.cancel();
         self.log.pause(lane);
         self.epoch += 1;
-        let mut state = LaneState::new(lane.clone(), self.epoch, self.batching.records as usize);
+        let mut state = self.fresh(lane);
         state.halted = old.halted;
         state.recovering = old.recovering;
         state.park = old.park;
@@ -120,6 +118,7 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
             }
         };
         state.paused = false;
+        state.open = true;
         if let Some(reader) = self.readers.get(&lane) {
             reader.advance(state.cursor);
         }
