@@ -25,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 pub const NOW: i64 = 1_767_225_600_000; // 2026-01-01T00:00:00Z
 pub const GRACE_MS: i64 = 10_000;
 pub const LANES: i32 = 4;
+/// Records a batch of a worker has.
+const BATCH: i64 = 1_000;
 
 #[derive(Default)]
 pub struct MemoryLog {
@@ -241,7 +243,7 @@ impl World {
         let records = self.log.records.lock().unwrap().clone();
         for partition in 0..LANES {
             let lane = Lane::new(topic.clone(), partition);
-            let from = match self.store.progress_of(&lane).await.unwrap().first() {
+            let mut from = match self.store.progress_of(&lane).await.unwrap().first() {
                 Some(row) => row.next_offset,
                 None => {
                     let row = ProgressRow {
@@ -256,23 +258,30 @@ impl World {
                     0
                 }
             };
-            let own = records.iter().enumerate().skip(from as usize).filter(|(_, (l, _))| *l == partition);
-            let batch = LaneBatch {
-                log_id: "memory".into(),
-                lane,
-                from,
-                to: records.len() as i64,
-                last_hash: [0; 32],
-                records: own
-                    .map(|(offset, (_, bytes))| {
-                        let (event_id, kind) = shared_proto::decode(bytes).unwrap();
-                        let entry = LogEntry { offset: offset as i64, event_id, kind };
-                        BatchRecord { entry, bytes: bytes.clone().into() }
-                    })
-                    .collect(),
-                park: Default::default(),
-            };
-            self.store.apply(&batch, &LaneMemory::default(), self.clock.now_ms()).await.unwrap();
+            let end = records.len() as i64;
+            while from < end {
+                // As a worker cuts them.
+                let to = end.min(from + BATCH);
+                let own = (from..to).map(|offset| (offset, &records[offset as usize]));
+                let batch = LaneBatch {
+                    log_id: "memory".into(),
+                    lane: lane.clone(),
+                    from,
+                    to,
+                    last_hash: [0; 32],
+                    records: own
+                        .filter(|(_, (l, _))| *l == partition)
+                        .map(|(offset, (_, bytes))| {
+                            let (event_id, kind) = shared_proto::decode(bytes).unwrap();
+                            let entry = LogEntry { offset, event_id, kind };
+                            BatchRecord { entry, bytes: bytes.clone().into() }
+                        })
+                        .collect(),
+                    park: Default::default(),
+                };
+                self.store.apply(&batch, &LaneMemory::default(), self.clock.now_ms()).await.unwrap();
+                from = to;
+            }
         }
         assert!(relay.pass().await.unwrap());
     }
