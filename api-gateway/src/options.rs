@@ -58,7 +58,7 @@ pub(crate) fn key(headers: &HeaderMap, required: bool) -> Result<Option<&str>, P
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
-    use shared_domain::{ContactCollection, EventPeriod, EventType, OptionName, Reward};
+    use shared_domain::{ContactCollection, EventPeriod, EventType, OptionName, Reward, WrappedKeys};
 
     use super::*;
 
@@ -83,6 +83,9 @@ mod tests {
             topic: String::new(),
             lanes: vec![0],
             salt: vec![0; 32],
+            draw: None,
+            draw_commitment: None,
+            wrapped_keys: WrappedKeys::default(),
         }
     }
 

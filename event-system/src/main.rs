@@ -8,6 +8,7 @@ mod replay;
 mod serve;
 mod system;
 mod tools;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -49,6 +50,8 @@ enum Command {
     /// Cursors of the lanes
     #[command(subcommand)]
     Lanes(lanes::LanesCommand),
+    /// Recompute a raffle's draw from its public record, offline
+    Verify(verify::VerifyArgs),
 }
 
 /// How a command ends badly.
@@ -78,6 +81,7 @@ async fn main() -> ExitCode {
         Command::Replay(args) => replay::run(args).await,
         Command::Parked(command) => parked::run(command).await,
         Command::Lanes(command) => lanes::run(command).await,
+        Command::Verify(args) => verify::run(&args),
     };
     match outcome {
         Ok(code) => code,

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use shared_proto::v1::{self, log_record::Kind};
 
 use crate::definition::approval_of;
-use crate::{EntryId, EntryStatus, EventDefinition, EventId, MemberId, Reason, Stock, digest_step};
+use crate::{
+    EntryId, EntryStatus, EventDefinition, EventId, EventType, MemberId, Reason, Stock, digest_step,
+};
 
 pub use changes::{CommandOutcome, DecidedCommand, DecidedEntry, Decisions, Fold, Undecidable};
 pub use state::{EventInLane, Known, LaneState, LogEntry};
@@ -195,28 +197,29 @@ impl Folder<'_> {
         if earlier.is_some() && !matches!(outcome, Outcome::Rejected(_)) {
             *self.member_entries.entry(member).or_default() += 1;
         }
-        let lane = &mut event.lane;
-        lane.seq = lane.seq.checked_add(1).ok_or("seq overflows")?;
+        event.lane.seq = event.lane.seq.checked_add(1).ok_or("seq overflows")?;
         let (mut reason, mut option, mut amount, mut rank) = (None, None, 0, None);
         let status = match outcome {
             Outcome::Win(won) => {
                 option = won;
-                amount = event.definition.reward.amount();
-                lane.wins += 1;
-                lane.paid = lane.paid.checked_add(amount).ok_or("paid overflows")?;
-                rank = (event.definition.lanes.len() == 1).then_some(lane.wins);
+                let key = self.known.reward_keys.get(&record.event_id);
+                amount = event.next_reward(record.event_id, &entry_id, key).map_err(|e| e.to_string())?;
+                event.pay(amount)?;
+                rank = (event.definition.lanes.len() == 1).then_some(event.lane.wins);
                 EntryStatus::Win
             }
+            Outcome::Pending => EntryStatus::Pending,
             Outcome::Lose => {
-                lane.losses += 1;
+                event.lane.losses += 1;
                 EntryStatus::Lose
             }
             Outcome::Rejected(why) => {
-                lane.rejections += 1;
+                event.lane.rejections += 1;
                 reason = Some(why);
                 EntryStatus::Rejected
             }
         };
+        let lane = &mut event.lane;
         lane.digest = digest_step(&lane.digest, lane.seq, &entry_id, status, reason, option, amount);
         if let Some(won) = option {
             event.stock[usize::from(won)].decrease(1).map_err(|e| e.to_string())?;
@@ -243,6 +246,8 @@ impl Folder<'_> {
 }
 
 enum Outcome {
+    /// In a raffle: the draw decides.
+    Pending,
     Win(Option<u16>),
     Lose,
     Rejected(Reason),
@@ -276,6 +281,9 @@ fn judge(event: &EventInLane, entry: &v1::Entry, earlier: Option<(u32, u32)>) ->
     }
     if earlier.is_some_and(|(limit, so_far)| so_far >= limit) {
         return reject(Reason::EntryLimitReached);
+    }
+    if event.definition.event_type == EventType::Raffle {
+        return Outcome::Pending;
     }
     if event.stock.is_empty() {
         return Outcome::Win(None);

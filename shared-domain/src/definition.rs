@@ -2,10 +2,30 @@
 
 use shared_proto::v1;
 
-use crate::{Approval, ContactCollection, EventPeriod, EventType, Millis, OptionName, Reward, RuleError};
+use crate::draw::{BeaconRound, DrawMethod, DrawRules};
+use crate::{
+    AmountRange, Approval, ContactCollection, Digest, EventPeriod, EventType, Hex32, Millis, OptionName,
+    Reward, RuleError, TargetRange,
+};
 
 /// The rules that this build decides by. An event keeps the version it was scheduled under.
 pub const RULES_VERSION: u32 = 1;
+
+/// What of the contract a build serves; the rest is refused, never half-done.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Served {
+    /// Raffles: accepted as drafts, and their records judged (their entries become PENDING). True once there is a worker
+    /// that draws.
+    pub(crate) raffles: bool,
+    /// Drafts with RANDOM and AVERAGE_RANDOM; the fold decides them in any case. True once scheduling makes reward keys and
+    /// the workers unwrap them.
+    pub(crate) random_rewards: bool,
+}
+
+impl Served {
+    /// What this build serves.
+    pub(crate) const NOW: Served = Served { raffles: false, random_rewards: false };
+}
 
 /// Why a `Scheduled` record cannot be judged by this build. Its event parks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -67,6 +87,21 @@ pub struct EventDefinition {
     pub lanes: Vec<i32>,
     /// 32 random bytes behind entry ids and receipts.
     pub salt: Vec<u8>,
+    /// How winners are drawn; raffles only.
+    pub draw: Option<DrawRules>,
+    /// Raffles: `SHA-256("seed/v1" | event | seed)`, public from scheduling on.
+    pub draw_commitment: Option<Digest>,
+    /// Secrets behind the event's outcomes, wrapped by `DECISION_KEY_FILE`.
+    pub wrapped_keys: WrappedKeys,
+}
+
+/// Secrets as the log carries them; only holders of the decision key can unwrap them. Empty where the event needs none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WrappedKeys {
+    /// The reward key, for RANDOM and AVERAGE_RANDOM.
+    pub reward_key: Vec<u8>,
+    /// The draw's seed, for raffles.
+    pub seed: Vec<u8>,
 }
 
 impl EventDefinition {
@@ -76,6 +111,15 @@ impl EventDefinition {
             .iter()
             .position(|(option, _)| option.as_str() == name)
             .and_then(|i| u16::try_from(i).ok())
+    }
+
+    /// Whether all entries must go through one lane: something is decided by their order (DESIGN section 4).
+    pub fn needs_one_lane(&self) -> bool {
+        match self.event_type {
+            EventType::FirstCome => true,
+            EventType::General => !self.options.is_empty() || matches!(self.reward, Reward::AverageRandom(_)),
+            EventType::Raffle => self.draw.is_some_and(|draw| draw.method == DrawMethod::Arrival),
+        }
     }
 
     /// The record that schedules the event.
@@ -108,6 +152,16 @@ impl EventDefinition {
             reward: Some(v1::Reward {
                 policy: Some(match self.reward {
                     Reward::Fixed(amount) => v1::reward::Policy::FixedAmount(amount),
+                    Reward::Random(range) => {
+                        v1::reward::Policy::Random(v1::RandomReward { min: range.min(), max: range.max() })
+                    }
+                    Reward::AverageRandom(aim) => {
+                        v1::reward::Policy::AverageRandom(v1::AverageRandomReward {
+                            min: aim.range().min(),
+                            max: aim.range().max(),
+                            target: aim.target(),
+                        })
+                    }
                 }),
             }),
             missions: Vec::new(),
@@ -121,13 +175,19 @@ impl EventDefinition {
             topic: self.topic.clone(),
             lanes: self.lanes.clone(),
             salt: self.salt.clone(),
-            draw_commitment: Vec::new(),
-            draw: None,
+            draw_commitment: self.draw_commitment.map(|c| c.to_vec()).unwrap_or_default(),
+            draw: self.draw.map(draw_record),
+            wrapped_reward_key: self.wrapped_keys.reward_key.clone(),
+            wrapped_seed: self.wrapped_keys.seed.clone(),
         }
     }
 
     /// The definition in a record; refuses what this build cannot decide.
     pub fn from_record(record: &v1::Scheduled) -> Result<Self, DefinitionError> {
+        Self::from_record_served(record, Served::NOW)
+    }
+
+    fn from_record_served(record: &v1::Scheduled, served: Served) -> Result<Self, DefinitionError> {
         if record.rules_version != RULES_VERSION {
             return Err(DefinitionError::RulesVersion(record.rules_version));
         }
@@ -137,13 +197,13 @@ impl EventDefinition {
         let event_type = match record.r#type() {
             v1::EventType::General => EventType::General,
             v1::EventType::FirstCome => EventType::FirstCome,
+            v1::EventType::Raffle if served.raffles => EventType::Raffle,
             v1::EventType::Raffle => return Err(DefinitionError::Unsupported("type RAFFLE")),
             v1::EventType::Unspecified => return Err(DefinitionError::Unsupported("this type")),
         };
         let reward = match record.reward.and_then(|r| r.policy) {
             None => Reward::DEFAULT,
-            Some(v1::reward::Policy::FixedAmount(amount)) => Reward::Fixed(amount),
-            Some(_) => return Err(DefinitionError::Unsupported("this reward policy")),
+            Some(policy) => reward_of(policy).map_err(rule("reward"))?,
         };
         let options = record
             .options
@@ -157,10 +217,7 @@ impl EventDefinition {
         if event_type == EventType::FirstCome && options.is_empty() {
             return Err(DefinitionError::Unsupported("FIRST_COME without stock"));
         }
-        if record.lanes.is_empty() || (!options.is_empty() && record.lanes.len() != 1) {
-            return Err(DefinitionError::Unsupported("this number of lanes"));
-        }
-        Ok(Self {
+        let definition = Self {
             rules_version: record.rules_version,
             event_type,
             title: record.title.clone(),
@@ -187,8 +244,73 @@ impl EventDefinition {
             topic: record.topic.clone(),
             lanes: record.lanes.clone(),
             salt: record.salt.clone(),
-        })
+            draw: record.draw.as_ref().map(draw_of).transpose()?,
+            draw_commitment: match record.draw_commitment.as_slice() {
+                [] => None,
+                bytes => {
+                    Some(bytes.try_into().map_err(|_| DefinitionError::Unsupported("this draw commitment"))?)
+                }
+            },
+            wrapped_keys: WrappedKeys {
+                reward_key: record.wrapped_reward_key.clone(),
+                seed: record.wrapped_seed.clone(),
+            },
+        };
+        definition.check_parts()?;
+        Ok(definition)
     }
+
+    /// What must go together.
+    fn check_parts(&self) -> Result<(), DefinitionError> {
+        let raffle = self.event_type == EventType::Raffle;
+        let wrong = if self.lanes.is_empty() || (self.needs_one_lane() && self.lanes.len() != 1) {
+            "this number of lanes"
+        } else if self.reward.needs_key() && self.wrapped_keys.reward_key.is_empty() {
+            "a random reward without its key"
+        } else if raffle && !self.options.is_empty() {
+            "RAFFLE with stock"
+        } else if raffle && self.max_winners.is_none_or(|winners| winners < 0) {
+            "RAFFLE without max_winners"
+        } else if raffle
+            && (self.draw.is_none() || self.draw_commitment.is_none() || self.wrapped_keys.seed.is_empty())
+        {
+            "RAFFLE without its draw"
+        } else {
+            return Ok(());
+        };
+        Err(DefinitionError::Unsupported(wrong))
+    }
+}
+
+fn reward_of(policy: v1::reward::Policy) -> Result<Reward, RuleError> {
+    match policy {
+        v1::reward::Policy::FixedAmount(amount) => Reward::fixed(amount),
+        v1::reward::Policy::Random(r) => AmountRange::new(r.min, r.max).map(Reward::Random),
+        v1::reward::Policy::AverageRandom(r) => {
+            TargetRange::new(AmountRange::new(r.min, r.max)?, r.target).map(Reward::AverageRandom)
+        }
+    }
+}
+
+fn draw_record(draw: DrawRules) -> v1::DrawMethod {
+    v1::DrawMethod {
+        arrival: draw.method == DrawMethod::Arrival,
+        alternates: draw.alternates,
+        beacon_chain_hash: draw.beacon.map(|b| b.chain_hash.to_string()).unwrap_or_default(),
+        beacon_round: draw.beacon.map_or(0, |b| b.round),
+    }
+}
+
+fn draw_of(record: &v1::DrawMethod) -> Result<DrawRules, DefinitionError> {
+    let beacon = if record.beacon_chain_hash.is_empty() {
+        None
+    } else {
+        let chain_hash: Hex32 =
+            record.beacon_chain_hash.parse().map_err(|_| DefinitionError::Unsupported("this beacon"))?;
+        Some(BeaconRound { chain_hash, round: record.beacon_round })
+    };
+    let method = if record.arrival { DrawMethod::Arrival } else { DrawMethod::Random };
+    Ok(DrawRules { method, alternates: record.alternates, beacon })
 }
 
 fn rule(field: &'static str) -> impl Fn(RuleError) -> DefinitionError {
@@ -210,4 +332,72 @@ impl Approval {
 pub(crate) fn approval_of(record: &v1::Approval) -> Result<Approval, DefinitionError> {
     let period = EventPeriod::new(record.from_ms, record.until_ms).map_err(rule("approval"))?;
     Approval::new(&record.review_number, period).map_err(rule("review number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: Served = Served { raffles: true, random_rewards: true };
+
+    fn raffle() -> EventDefinition {
+        let hash = "52db9ba70e0cc0f6eaf7803dd07447a1f5477735fd3f661792ba94600c84e971";
+        let beacon = BeaconRound { chain_hash: hash.parse().expect("hex"), round: 9 };
+        let range = AmountRange::new(1, 9).expect("range");
+        EventDefinition {
+            rules_version: RULES_VERSION,
+            event_type: EventType::Raffle,
+            title: "t".into(),
+            content: String::new(),
+            period: EventPeriod::new(0, 1).expect("period"),
+            time_zone: "UTC".into(),
+            approval: None,
+            internal_test: true,
+            max_winners: Some(3),
+            target_condition: String::new(),
+            duplicates_allowed: false,
+            max_entries_per_member: None,
+            options: vec![],
+            reward: Reward::AverageRandom(TargetRange::new(range, 4).expect("target")),
+            contact_collection: ContactCollection::AfterWin,
+            claim_until: 5,
+            topic: "event-raffle-topic".into(),
+            lanes: vec![0, 1],
+            salt: vec![1; 32],
+            draw: Some(DrawRules { method: DrawMethod::Random, alternates: 2, beacon: Some(beacon) }),
+            draw_commitment: Some([5; 32]),
+            wrapped_keys: WrappedKeys { reward_key: vec![1], seed: vec![2] },
+        }
+    }
+
+    #[test]
+    fn a_raffle_comes_back_from_its_record() {
+        let definition = raffle();
+        let record = definition.to_record([1; 16]);
+        assert_eq!(EventDefinition::from_record_served(&record, ALL), Ok(definition));
+        let refused = EventDefinition::from_record(&record);
+        assert_eq!(refused, Err(DefinitionError::Unsupported("type RAFFLE")), "until raffles are served");
+    }
+
+    #[test]
+    fn records_that_lack_a_part_are_refused() {
+        type Change = fn(&mut EventDefinition);
+        let changes: [(&str, Change); 7] = [
+            ("RAFFLE without its draw", |d| d.draw = None),
+            ("RAFFLE without its draw", |d| d.draw_commitment = None),
+            ("RAFFLE without its draw", |d| d.wrapped_keys.seed.clear()),
+            ("RAFFLE without max_winners", |d| d.max_winners = None),
+            ("RAFFLE with stock", |d| d.options.push((OptionName::new("A").expect("name"), 1))),
+            ("a random reward without its key", |d| d.wrapped_keys.reward_key.clear()),
+            ("this number of lanes", |d| {
+                d.draw = Some(DrawRules { method: DrawMethod::Arrival, ..Default::default() })
+            }),
+        ];
+        for (why, change) in changes {
+            let mut definition = raffle();
+            change(&mut definition);
+            let read = EventDefinition::from_record_served(&definition.to_record([1; 16]), ALL);
+            assert_eq!(read, Err(DefinitionError::Unsupported(why)));
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! The event as staff write it.
 
 mod check;
+mod draw;
+mod reward;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -9,6 +11,8 @@ use crate::{ComplianceDraft, ContactCollection, EventType, OptionName, RuleError
 
 pub use check::check_draft;
 pub(crate) use check::check_text;
+pub use draw::{BeaconDraft, DrawDraft};
+pub use reward::RewardDraft;
 
 /// Body of `POST /admin/v1/events` (API "EventDraft").
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,7 +65,7 @@ pub struct EventDraft {
     pub claim_until: Option<DateTime<Utc>>,
     /// Raffles only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub draw: Option<serde_json::Value>,
+    pub draw: Option<DrawDraft>,
     /// A lane that an operator names for a one-lane event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lane: Option<i32>,
@@ -82,26 +86,6 @@ pub struct StockDraft {
     pub option: String,
     /// Prizes.
     pub count: i64,
-}
-
-/// Reward policy of a draft.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RewardDraft {
-    /// `FIXED`, `RANDOM` or `AVERAGE_RANDOM`.
-    pub reward_type: String,
-    /// FIXED: points a winner gets.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fixed_amount: Option<i64>,
-    /// RANDOM, AVERAGE_RANDOM.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub min_amount: Option<i64>,
-    /// RANDOM, AVERAGE_RANDOM.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_amount: Option<i64>,
-    /// AVERAGE_RANDOM.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target_average: Option<i64>,
 }
 
 /// Rate limits; `None` means the default of the settings.

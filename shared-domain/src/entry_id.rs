@@ -99,7 +99,7 @@ impl fmt::Debug for EventKeys {
 }
 
 #[allow(clippy::expect_used)]
-fn keyed(key: &[u8]) -> Hmac<Sha256> {
+pub(crate) fn keyed(key: &[u8]) -> Hmac<Sha256> {
     // HMAC takes keys of every length; the error type is the trait's.
     Hmac::new_from_slice(key).expect("HMAC takes any key length")
 }

@@ -7,7 +7,9 @@ mod decide;
 mod definition;
 mod digest;
 mod draft;
+pub mod draw;
 mod entry_id;
+mod hex;
 mod misfit;
 mod outcome;
 mod patch;
@@ -21,17 +23,22 @@ pub use decide::{
     CommandOutcome, DecidedCommand, DecidedEntry, Decisions, EventInLane, Fold, Known, LaneState, LogEntry,
     Undecidable, decide,
 };
-pub use definition::{DefinitionError, EventDefinition, RULES_VERSION};
+pub use definition::{DefinitionError, EventDefinition, RULES_VERSION, WrappedKeys};
 pub use digest::{DIGEST_START, Digest, digest_step};
 use draft::check_text;
-pub use draft::{EventDraft, LimitsDraft, RewardDraft, StockDraft, Violation, check_draft};
+pub use draft::{
+    BeaconDraft, DrawDraft, EventDraft, LimitsDraft, RewardDraft, StockDraft, Violation, check_draft,
+};
 pub use entry_id::{EntryId, EventKeys};
+pub use hex::{Hex32, HexBytes, HexError};
 pub use misfit::misfit_text;
 pub use outcome::{EntryStatus, Reason};
 pub use patch::{patch_draft, patch_text, patches_text_only};
 pub use public_status::{EventStatus, Lifecycle, public_status};
 pub use receipt::{Receipt, ReceiptError};
-pub use reward::{AMOUNT_MAX, Reward};
+pub use reward::{
+    AMOUNT_MAX, AmountRange, BLOCK_PRIZES, Budget, Reward, RewardError, RewardKey, RewardPlace, TargetRange,
+};
 pub use value::{Approval, ContactCollection, EventPeriod, EventType, OptionName, RuleError, Stock};
 
 /// Event id, as in the database and in every URL.

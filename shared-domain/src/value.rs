@@ -28,6 +28,9 @@ pub enum RuleError {
     /// The sum does not fit.
     #[error("is too large")]
     TooLarge,
+    /// Outside of bounds that both belong to what is allowed.
+    #[error("must be between {0} and {1}")]
+    OutOfRange(i64, i64),
 }
 
 /// What kind of event it is.

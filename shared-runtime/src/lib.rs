@@ -6,6 +6,7 @@ pub mod clock;
 pub mod config;
 pub mod embedded;
 pub mod http;
+pub mod keys;
 pub mod lifecycle;
 pub mod log;
 pub mod redis;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use api_gateway::{Gateway, GatewayArgs, GatewayParts};
 use shared_domain::{
     Approval, ContactCollection, EventDefinition, EventPeriod, EventType, LogEntry, OptionName, Reward,
+    WrappedKeys,
 };
 use shared_proto::{Lane, Topic, TopicNames, v1::log_record::Kind};
 use shared_runtime::auth::{DevKey, Verifier};
@@ -90,6 +91,9 @@ pub fn definition(id: i64, options: &[(&str, i64)]) -> EventDefinition {
         topic: TopicNames::default().name(Topic::Apply),
         lanes: vec![id as i32],
         salt: vec![id as u8; 32],
+        draw: None,
+        draw_commitment: None,
+        wrapped_keys: WrappedKeys::default(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What `make bench` measures: ratios in one run, ours beside the raw ceiling, interleaved.
 
 pub mod decide;
+pub mod draw;
 pub mod gateway;
 pub mod http;
 pub mod memory;

@@ -1,4 +1,4 @@
-//! (d) The export of winners as CSV, beside the bare SELECT of the same rows; and what it takes of memory.
+//! (e) The export of winners as CSV, beside the bare SELECT of the same rows; and what it takes of memory.
 
 use std::time::{Duration, Instant};
 
@@ -87,7 +87,7 @@ pub async fn bench(table: &mut Table, repetitions: usize, winners: i64) {
         series.push(value);
         series
     };
-    table.heading(&format!("(d) export of {winners} winners as CSV"));
+    table.heading(&format!("(e) export of {winners} winners as CSV"));
     table.runs("bare SELECT, one statement", &bare);
     table.runs("export over HTTP", &ours);
     table.against("export / bare SELECT", &ours.rate.relative_to(&bare.rate), 2, "x", Bar::Least(0.5));

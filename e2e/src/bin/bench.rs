@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use e2e::bench::{Table, decide, gateway, http, memory, winners};
+use e2e::bench::{Table, decide, draw, gateway, http, memory, winners};
 
 /// Ours beside the raw ceiling, interleaved; median and range
 #[derive(Parser)]
@@ -28,7 +28,10 @@ struct Cli {
     /// Open connections in part (c)
     #[arg(long, global = true, default_value_t = 5_000)]
     connections: usize,
-    /// Winners in part (d)
+    /// Entrants in part (d)
+    #[arg(long, global = true, default_value_t = 1_000_000)]
+    entrants: u64,
+    /// Winners in part (e)
     #[arg(long, global = true, default_value_t = 100_000)]
     winners: i64,
 }
@@ -41,7 +44,9 @@ enum Part {
     Gateway,
     /// (c) Memory of worker and gateway
     Memory,
-    /// (d) Export of winners
+    /// (d) Selection of a draw's winners; needs no stores
+    Draw,
+    /// (e) Export of winners
     Winners,
     /// The bare route that (b) compares with
     #[command(hide = true)]
@@ -69,8 +74,12 @@ async fn main() -> ExitCode {
         println!("(c) memory");
         memory::bench(&mut table, cli.backlog, cli.connections).await;
     }
+    if part(|p| matches!(p, Part::Draw)) {
+        println!("(d) draw");
+        draw::bench(&mut table, cli.repetitions, cli.entrants);
+    }
     if part(|p| matches!(p, Part::Winners)) {
-        println!("(d) winners");
+        println!("(e) winners");
         winners::bench(&mut table, cli.repetitions, cli.winners).await;
     }
     let (text, missed) = table.finish();

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use shared_proto::v1::log_record::Kind;
 
-use crate::{Approval, DIGEST_START, Digest, EntryId, EventDefinition, EventId, MemberId, Stock};
+use crate::{
+    Approval, BLOCK_PRIZES, Budget, DIGEST_START, Digest, EntryId, EventDefinition, EventId, MemberId,
+    Reward, RewardError, RewardKey, RewardPlace, Stock,
+};
 
 /// One record as the fold sees it.
 #[derive(Debug, Clone)]
@@ -31,6 +34,8 @@ pub struct LaneState {
     pub rejections: i64,
     /// Points granted.
     pub paid: i64,
+    /// Points granted in the current block of [`BLOCK_PRIZES`] prizes, where AVERAGE_RANDOM has no stock; otherwise 0.
+    pub block_paid: i64,
     /// Digest chain over the rows.
     pub digest: Digest,
     /// Approval in force at this position.
@@ -52,6 +57,7 @@ impl LaneState {
             losses: 0,
             rejections: 0,
             paid: 0,
+            block_paid: 0,
             digest: DIGEST_START,
             approval,
             closed_at: None,
@@ -72,6 +78,45 @@ pub struct EventInLane {
     pub stock: Vec<Stock>,
 }
 
+impl EventInLane {
+    /// The budget that the next reward comes from (DESIGN section 7).
+    pub fn budget(&self) -> Budget {
+        if self.stock.is_empty() {
+            let given = self.lane.wins % BLOCK_PRIZES;
+            Budget { prizes: BLOCK_PRIZES, given, paid: self.lane.block_paid }
+        } else {
+            let prizes = self.stock.iter().map(Stock::granted).sum();
+            Budget { prizes, given: self.lane.wins, paid: self.lane.paid }
+        }
+    }
+
+    /// Amount of the reward of the next winner, `entry`.
+    pub(super) fn next_reward(
+        &self,
+        event: EventId,
+        entry: &EntryId,
+        key: Option<&RewardKey>,
+    ) -> Result<i64, RewardError> {
+        let place = if self.definition.lanes.len() == 1 {
+            RewardPlace::Index(self.lane.wins, self.budget())
+        } else {
+            RewardPlace::Entry(entry)
+        };
+        self.definition.reward.amount(event, place, key)
+    }
+
+    /// Counts a winner and the reward.
+    pub(super) fn pay(&mut self, amount: i64) -> Result<(), &'static str> {
+        let lane = &mut self.lane;
+        lane.wins += 1;
+        lane.paid = lane.paid.checked_add(amount).ok_or("paid overflows")?;
+        if self.stock.is_empty() && matches!(self.definition.reward, Reward::AverageRandom(_)) {
+            lane.block_paid = if lane.wins % BLOCK_PRIZES == 0 { 0 } else { lane.block_paid + amount };
+        }
+        Ok(())
+    }
+}
+
 /// What the database already knows of the records in a batch.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
@@ -83,4 +128,8 @@ pub struct Known {
     pub member_entries: HashMap<(EventId, MemberId), u32>,
     /// Offsets that an operator gave up.
     pub rejected_offsets: HashSet<i64>,
+    /// Reward keys, unwrapped, of every event in the batch whose policy [needs one](Reward::needs_key), the events
+    /// that the batch itself schedules included. A missing one makes the record [`Undecidable`](crate::Undecidable):
+    /// a caller whose key file is at fault stops before it asks.
+    pub reward_keys: HashMap<EventId, RewardKey>,
 }

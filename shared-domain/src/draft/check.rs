@@ -2,10 +2,12 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{EventDraft, RewardDraft, Violation};
+use super::{EventDraft, Violation};
+use crate::definition::Served;
+use crate::draw::DrawRules;
 use crate::{
-    AMOUNT_MAX, Approval, ContactCollection, EventDefinition, EventPeriod, EventType, OptionName,
-    RULES_VERSION, Reward, RuleError, Stock,
+    Approval, ContactCollection, EventDefinition, EventPeriod, EventType, OptionName, RULES_VERSION, Reward,
+    RuleError, Stock, WrappedKeys,
 };
 
 const TITLE_MAX: usize = 200;
@@ -21,8 +23,13 @@ pub(crate) fn check_text(title: &str, content: &str) -> Vec<Violation> {
     check.0
 }
 
-/// Checks a draft. The definition still lacks what scheduling fixes: topic, lanes and salt are empty.
+/// Checks a draft. The definition still lacks what scheduling fixes: topic, lanes, salt, draw commitment and wrapped keys
+/// are empty. Whether a named beacon is known and late enough is asked of [`crate::draw::Chains::check_round`].
 pub fn check_draft(draft: &EventDraft) -> Result<EventDefinition, Vec<Violation>> {
+    check_served(draft, Served::NOW)
+}
+
+fn check_served(draft: &EventDraft, served: Served) -> Result<EventDefinition, Vec<Violation>> {
     let mut check = Check::default();
     check.0.extend(check_text(&draft.title, &draft.content));
     if draft.time_zone.parse::<chrono_tz::Tz>().is_err() {
@@ -31,11 +38,17 @@ pub fn check_draft(draft: &EventDraft) -> Result<EventDefinition, Vec<Violation>
     let period = check.period("/ends_at", &draft.starts_at, &draft.ends_at);
     let approval = check.approval(draft, period.as_ref());
     let options = check.stock(draft);
-    let reward = check.reward(draft.reward.as_ref());
-    check.reward_budget(reward, &options);
+    let reward = match &draft.reward {
+        None => Some(Reward::DEFAULT),
+        Some(reward) => reward.check(&mut check.0),
+    };
+    if let Some(reward) = reward {
+        check.reward_budget(draft, reward, &options);
+    }
+    let draw = check.draw(draft);
     check.participation(draft);
     check.contacts(draft);
-    check.unsupported(draft);
+    check.unsupported(draft, served);
     if let Some(limits) = &draft.limits {
         check.0.extend(limits.violations("/limits"));
     }
@@ -66,12 +79,15 @@ pub fn check_draft(draft: &EventDraft) -> Result<EventDefinition, Vec<Violation>
         duplicates_allowed: draft.duplicate_participation_allowed,
         max_entries_per_member: draft.max_entries_per_member,
         options,
-        reward: reward.unwrap_or(Reward::DEFAULT),
+        reward: reward.unwrap_or(Reward::DEFAULT), // without one there is a violation
         contact_collection: draft.contact_collection,
         claim_until: claim_until.timestamp_millis(),
         topic: String::new(),
         lanes: Vec::new(),
         salt: Vec::new(),
+        draw,
+        draw_commitment: None,
+        wrapped_keys: WrappedKeys::default(),
     })
 }
 
@@ -162,37 +178,27 @@ impl Check {
         options
     }
 
-    fn reward(&mut self, draft: Option<&RewardDraft>) -> Option<Reward> {
-        let draft = draft?;
-        if draft.reward_type != "FIXED" {
-            self.fail("/reward/reward_type", "must be FIXED (others are not supported yet)");
-            return None;
+    /// The largest reward times all prizes must be countable. Without stock each block of 1,000 is.
+    fn reward_budget(&mut self, draft: &EventDraft, reward: Reward, options: &[(OptionName, i64)]) {
+        let winners = match draft.event_type {
+            EventType::Raffle => draft.max_winners,
+            _ => options.iter().try_fold(0i64, |sum, (_, n)| sum.checked_add(*n)),
+        };
+        if winners.is_some_and(|n| n >= 0 && reward.budget(n).is_none()) {
+            let field = if matches!(reward, Reward::Fixed(_)) { "fixed_amount" } else { "max_amount" };
+            self.fail(format!("/reward/{field}"), "times the number of prizes is too large");
         }
-        for (name, value) in [
-            ("min_amount", draft.min_amount),
-            ("max_amount", draft.max_amount),
-            ("target_average", draft.target_average),
-        ] {
-            if value.is_some() {
-                self.fail(format!("/reward/{name}"), "is not for FIXED");
-            }
-        }
-        match draft.fixed_amount {
-            None => self.fail("/reward/fixed_amount", "is required for FIXED"),
-            Some(amount) if !(0..=AMOUNT_MAX).contains(&amount) => {
-                self.fail("/reward/fixed_amount", format!("must be between 0 and {AMOUNT_MAX}"));
-            }
-            Some(amount) => return Some(Reward::Fixed(amount)),
-        }
-        None
     }
 
-    fn reward_budget(&mut self, reward: Option<Reward>, options: &[(OptionName, i64)]) {
-        let winners = options.iter().try_fold(0i64, |sum, (_, n)| sum.checked_add(*n));
-        if let (Some(reward), Some(winners)) = (reward, winners)
-            && reward.budget(winners).is_none()
-        {
-            self.fail("/reward/fixed_amount", "times the stock is too large");
+    fn draw(&mut self, draft: &EventDraft) -> Option<DrawRules> {
+        match (&draft.draw, draft.event_type) {
+            (None, EventType::Raffle) => Some(DrawRules::default()),
+            (Some(draw), EventType::Raffle) => draw.check(&mut self.0),
+            (Some(_), _) => {
+                self.fail("/draw", "is only for RAFFLE");
+                None
+            }
+            (None, _) => None,
         }
     }
 
@@ -223,15 +229,16 @@ impl Check {
     }
 
     /// Parts of the contract that this build does not serve are refused, never half-done.
-    fn unsupported(&mut self, draft: &EventDraft) {
-        if draft.event_type == EventType::Raffle {
+    fn unsupported(&mut self, draft: &EventDraft, served: Served) {
+        if draft.event_type == EventType::Raffle && !served.raffles {
             self.fail("/type", "RAFFLE is not supported yet");
+        }
+        if draft.reward.as_ref().is_some_and(|r| r.reward_type.ends_with("RANDOM")) && !served.random_rewards
+        {
+            self.fail("/reward/reward_type", "must be FIXED (others are not supported yet)");
         }
         if !draft.missions.is_empty() {
             self.fail("/missions", "are not supported yet");
-        }
-        if draft.draw.is_some() {
-            self.fail("/draw", "is only for RAFFLE");
         }
         if draft.contact_collection == ContactCollection::AtApply {
             self.fail("/contact_collection", "AT_APPLY is not supported yet");
@@ -242,6 +249,7 @@ impl Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::AMOUNT_MAX;
     use serde_json::json;
 
     fn draft(patch: serde_json::Value) -> EventDraft {
@@ -289,7 +297,12 @@ mod tests {
             (json!({"max_winners": 4}), "/max_winners"),
             (json!({"max_entries_per_member": 2}), "/max_entries_per_member"),
             (json!({"reward": {"reward_type": "FIXED"}}), "/reward/fixed_amount"),
-            (json!({"reward": {"reward_type": "RANDOM"}}), "/reward/reward_type"),
+            (json!({"reward": {"reward_type": "GIFT"}}), "/reward/reward_type"),
+            (
+                json!({"reward": {"reward_type": "RANDOM", "min_amount": 1, "max_amount": 2}}),
+                "/reward/reward_type",
+            ),
+            (json!({"draw": {"method": "RANDOM", "alternates": 1}}), "/draw"),
             (json!({"missions": [{}]}), "/missions"),
             (json!({"lane": -1}), "/lane"),
             (json!({"limits": {"per_second": -1}}), "/limits/per_second"),
@@ -303,6 +316,79 @@ mod tests {
         assert_eq!(pointers(blank_review), ["/compliance/review_number"]);
         assert_eq!(pointers(json!({"compliance": null})), ["/compliance"]);
         assert!(pointers(json!({"compliance": null, "internal_test": true})).is_empty());
+    }
+
+    /// What is wrong once everything is served.
+    fn later(patch: serde_json::Value) -> Vec<String> {
+        match check_served(&draft(patch), Served { raffles: true, random_rewards: true }) {
+            Ok(_) => vec![],
+            Err(violations) => violations.into_iter().map(|v| v.pointer).collect(),
+        }
+    }
+
+    #[test]
+    fn raffles_are_refused_until_they_are_served() {
+        let raffle = json!({"type": "RAFFLE", "stock": [], "max_winners": 3});
+        assert_eq!(pointers(raffle.clone()), ["/type"]);
+        assert!(later(raffle).is_empty());
+    }
+
+    #[test]
+    fn rewards_name_the_field_that_is_wrong() {
+        let most = AMOUNT_MAX;
+        let reward = |reward| later(json!({ "reward": reward }));
+        let average = |min: i64, target: i64, max: i64| {
+            reward(
+                json!({"reward_type": "AVERAGE_RANDOM", "min_amount": min, "max_amount": max, "target_average": target}),
+            )
+        };
+        let none: [&str; 0] = [];
+        assert_eq!(average(1, 5, 9), none);
+        assert_eq!(average(0, 0, most), none);
+        assert_eq!(average(6, 5, 9), ["/reward/target_average"]);
+        assert_eq!(average(1, 10, 9), ["/reward/target_average"]);
+        assert_eq!(average(9, 5, 1), ["/reward/max_amount"]);
+        assert_eq!(average(-1, 5, most + 1), ["/reward/min_amount", "/reward/max_amount"]);
+        assert_eq!(reward(json!({"reward_type": "RANDOM", "min_amount": 3, "max_amount": 3})), none);
+        assert_eq!(reward(json!({"reward_type": "RANDOM", "min_amount": 3})), ["/reward/max_amount"]);
+        let foreign = json!({"reward_type": "RANDOM", "min_amount": 1, "max_amount": 2, "target_average": 1});
+        assert_eq!(reward(foreign), ["/reward/target_average"]);
+        let foreign = json!({"reward_type": "FIXED", "fixed_amount": 1, "max_amount": 2});
+        assert_eq!(reward(foreign), ["/reward/max_amount"]);
+        let dear = json!({"reward_type": "RANDOM", "min_amount": 0, "max_amount": most});
+        let many = later(
+            json!({"reward": dear, "stock": [{"count": 9_000_000}, {"option": "B", "count": 1_000_000}]}),
+        );
+        assert_eq!(many, ["/reward/max_amount"]);
+        let raffle = json!({"type": "RAFFLE", "stock": [], "max_winners": 10_000_000, "reward": dear});
+        assert_eq!(later(raffle), ["/reward/max_amount"]);
+    }
+
+    #[test]
+    fn draws_name_the_field_that_is_wrong() {
+        let raffle = |draw| later(json!({"type": "RAFFLE", "stock": [], "max_winners": 3, "draw": draw}));
+        let hash = "52db9ba70e0cc0f6eaf7803dd07447a1f5477735fd3f661792ba94600c84e971";
+        let none: [&str; 0] = [];
+        assert_eq!(raffle(json!({"method": "ARRIVAL", "alternates": 2})), none);
+        assert_eq!(
+            raffle(json!({"method": "RANDOM", "alternates": 0, "beacon": {"chain_hash": hash, "round": 9}})),
+            none
+        );
+        assert_eq!(raffle(json!({"alternates": -1})), ["/draw/alternates"]);
+        assert_eq!(raffle(json!({"alternates": 1_000_001})), ["/draw/alternates"]);
+        assert_eq!(raffle(json!({"beacon": {"chain_hash": hash, "round": 0}})), ["/draw/beacon/round"]);
+        assert_eq!(
+            raffle(json!({"beacon": {"chain_hash": "52DB", "round": 9}})),
+            ["/draw/beacon/chain_hash"]
+        );
+        let arrival = json!({"method": "ARRIVAL", "beacon": {"chain_hash": hash, "round": 9}});
+        assert_eq!(raffle(arrival), ["/draw/beacon"]);
+        let no_winners = later(json!({"type": "RAFFLE", "stock": []}));
+        assert_eq!(no_winners, ["/max_winners"]);
+        assert_eq!(later(json!({"type": "RAFFLE", "max_winners": 3})), ["/stock"]);
+        let typo = json!({"title": "t", "type": "RAFFLE", "starts_at": "2026-01-01T00:00:00Z",
+            "ends_at": "2026-01-02T00:00:00Z", "draw": {"alternate": 1}});
+        assert!(serde_json::from_value::<EventDraft>(typo).is_err());
     }
 
     #[test]

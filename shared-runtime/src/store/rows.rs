@@ -35,6 +35,8 @@ pub struct LaneRow {
     /// See [`LaneState`].
     pub paid: i64,
     /// See [`LaneState`].
+    pub block_paid: i64,
+    /// See [`LaneState`].
     pub digest: Vec<u8>,
     /// Approval in force.
     pub review_number: Option<String>,
@@ -72,6 +74,7 @@ impl LaneRow {
             losses: 0,
             rejections: 0,
             paid: 0,
+            block_paid: 0,
             digest: Vec::new(),
             review_number: None,
             approved_from: None,
@@ -97,6 +100,7 @@ impl LaneRow {
         self.losses = state.losses;
         self.rejections = state.rejections;
         self.paid = state.paid;
+        self.block_paid = state.block_paid;
         self.digest = state.digest.to_vec();
         self.review_number = state.approval.as_ref().map(|a| a.review_number().to_owned());
         self.approved_from = state.approval.as_ref().map(|a| a.period().starts_at());
@@ -126,6 +130,7 @@ impl LaneRow {
             losses: self.losses,
             rejections: self.rejections,
             paid: self.paid,
+            block_paid: self.block_paid,
             digest: self.digest.as_slice().try_into().map_err(|_| bad("digest"))?,
             approval,
             closed_at: self.closed_offset,

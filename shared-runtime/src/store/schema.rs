@@ -46,6 +46,7 @@ diesel::table! {
         losses -> BigInt,
         rejections -> BigInt,
         paid -> BigInt,
+        block_paid -> BigInt,
         digest -> Binary,
         review_number -> Nullable<Text>,
         approved_from -> Nullable<BigInt>,

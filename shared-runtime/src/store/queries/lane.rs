@@ -369,12 +369,19 @@ pub async fn insert_lock_and_reward(
 
 /// The reward policy, for people who look at the database.
 pub async fn insert_reward(conn: &mut Conn, event: EventId, reward: Reward) -> Result<(), StoreError> {
-    let Reward::Fixed(amount) = reward;
+    let (name, fixed, range, target) = match reward {
+        Reward::Fixed(amount) => ("FIXED", Some(amount), None, None),
+        Reward::Random(range) => ("RANDOM", None, Some(range), None),
+        Reward::AverageRandom(aim) => ("AVERAGE_RANDOM", None, Some(aim.range()), Some(aim.target())),
+    };
     diesel::insert_into(event_reward::table)
         .values((
             event_reward::event_id.eq(event),
-            event_reward::reward_type.eq("FIXED"),
-            event_reward::fixed_amount.eq(Some(amount)),
+            event_reward::reward_type.eq(name),
+            event_reward::fixed_amount.eq(fixed),
+            event_reward::min_amount.eq(range.map(|r| r.min())),
+            event_reward::max_amount.eq(range.map(|r| r.max())),
+            event_reward::target_average.eq(target),
         ))
         .execute(conn)
         .await?;

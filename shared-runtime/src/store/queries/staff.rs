@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use shared_domain::{EventDefinition, EventDraft, EventId, EventType, Lifecycle, check_draft};
+use shared_domain::{EventDefinition, EventDraft, EventId, Lifecycle, check_draft};
 use shared_proto::v1;
 use shared_proto::v1::log_record::Kind;
 
@@ -143,7 +143,7 @@ async fn make(conn: &mut Conn, request: &StaffRequest, change: &Change, fresh: &
                 return Err(CommandError::Unprocessable("OUTLIVES_LOG", detail));
             }
             let (draft, mut definition) = definition_of_draft(&row)?;
-            definition.lanes = choose_lanes(conn, &draft, topic, *lane_count).await?;
+            definition.lanes = choose_lanes(conn, &draft, &definition, topic, *lane_count).await?;
             definition.topic.clone_from(topic);
             definition.salt = fresh.salt.to_vec();
             let record = Kind::Scheduled(definition.to_record(command.id));
@@ -289,10 +289,11 @@ fn definition_of_record(row: &EventRow) -> Result<EventDefinition, CommandError>
 async fn choose_lanes(
     conn: &mut Conn,
     draft: &EventDraft,
+    definition: &EventDefinition,
     topic: &str,
     count: i32,
 ) -> Result<Vec<i32>, CommandError> {
-    let one_lane = draft.event_type == EventType::FirstCome || !draft.stock.is_empty();
+    let one_lane = definition.needs_one_lane();
     match draft.lane {
         Some(lane) if !(0..count).contains(&lane) => {
             return Err(CommandError::invalid("/lane", format_args!("must be below {count}")));

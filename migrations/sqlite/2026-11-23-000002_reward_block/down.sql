@@ -1,0 +1,1 @@
+ALTER TABLE event_lane DROP COLUMN block_paid;
