@@ -172,7 +172,7 @@ impl Edge {
         let records = all.iter().enumerate().skip(from as usize).map(|(offset, bytes)| {
             let (event_id, kind) = shared_proto::decode(bytes).unwrap();
             let entry = LogEntry { offset: offset as i64, event_id, kind };
-            BatchRecord { entry, bytes: bytes.clone().into() }
+            Arc::new(BatchRecord { entry, bytes: bytes.clone().into() })
         });
         let batch = LaneBatch {
             log_id: LOG_ID.into(),

@@ -30,7 +30,7 @@ pub struct LaneBatch {
     /// SHA-256 of the bytes of the last record.
     pub last_hash: [u8; 32],
     /// The records; dead-lettered ones are left out, but `to` passes them.
-    pub records: Vec<BatchRecord>,
+    pub records: Vec<Arc<BatchRecord>>,
     /// Events to park at their first record in this batch, and why.
     pub park: BTreeMap<EventId, String>,
 }

@@ -32,10 +32,8 @@ impl Default for Batching {
     }
 }
 
-// Nearly every item is a record: boxing it would cost an allocation each and save nothing.
-#[allow(clippy::large_enum_variant)]
 enum Item {
-    Record(BatchRecord, Option<i64>),
+    Record(Arc<BatchRecord>, Option<i64>),
     Dead(DeadLetter),
     Newer { offset: i64, version: u32 },
 }
@@ -146,7 +144,7 @@ impl LaneState {
         let offset = record.offset;
         self.buffer.push_back(match decode(&record.payload) {
             Ok((event_id, kind)) => Item::Record(
-                BatchRecord { entry: LogEntry { offset, event_id, kind }, bytes: record.payload },
+                Arc::new(BatchRecord { entry: LogEntry { offset, event_id, kind }, bytes: record.payload }),
                 record.timestamp,
             ),
             Err(DecodeError::Undecodable(reason)) => {
@@ -215,7 +213,7 @@ impl LaneState {
                     self.dead_run = 0;
                     last = Some((record.entry.offset, record.bytes.clone()));
                     timestamp = timestamp.or(*at);
-                    records.push(record.clone());
+                    records.push(Arc::clone(record));
                 }
             }
             self.in_flight.extend(self.buffer.pop_front());

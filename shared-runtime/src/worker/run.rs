@@ -136,9 +136,11 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
         Ok(())
     }
 
-    /// Takes what the client has at hand without going round the select for each record.
+    /// Takes what the client has at hand without going round the select for each record; not for long, because a lane whose
+    /// batch is done waits for its next one.
     async fn take_more(&mut self) {
-        for _ in 0..self.batching.records {
+        const RECORDS: usize = 128;
+        for _ in 0..RECORDS {
             if !self.has_room() {
                 return;
             }

@@ -2,6 +2,7 @@
 //! "Poison").
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use shared_domain::{EventId, LaneState, LogEntry, Undecidable};
 use shared_proto::v1::log_record::Kind;
@@ -70,7 +71,7 @@ impl Work<'_> {
     /// Records to decide, and rows to park: an event that is parked here, or parks now, is decided no further.
     pub(super) fn split<'r>(
         &self,
-        records: &'r [BatchRecord],
+        records: &'r [Arc<BatchRecord>],
         park: &BTreeMap<EventId, String>,
         now: i64,
     ) -> (Vec<&'r LogEntry>, Vec<ParkedRow>) {
