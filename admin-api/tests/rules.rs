@@ -79,6 +79,26 @@ async fn each_rule_of_a_draft_is_422_at_its_place() {
 }
 
 #[tokio::test]
+async fn reward_bounds_are_in_order() {
+    let w = world(None).await;
+    for (kind, min, target, max, place) in [
+        ("RANDOM", 5, None, 4, "max_amount"),
+        ("RANDOM", -1, None, 4, "min_amount"),
+        ("AVERAGE_RANDOM", 5, Some(5), 4, "max_amount"),
+        ("AVERAGE_RANDOM", 2, Some(1), 4, "target_average"),
+        ("AVERAGE_RANDOM", 2, Some(5), 4, "target_average"),
+    ] {
+        let mut draft = good();
+        draft["reward"] = json!({"reward_type": kind, "min_amount": min, "max_amount": max});
+        if let Some(target) = target {
+            draft["reward"]["target_average"] = json!(target);
+        }
+        let places = broken(&w, "POST", "/admin/v1/events", &draft).await;
+        assert!(places.contains(&format!("/reward/{place}")), "{draft}: {places:?}");
+    }
+}
+
+#[tokio::test]
 async fn all_violations_come_at_once() {
     let w = world(None).await;
     let mut draft = good();
