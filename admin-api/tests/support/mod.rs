@@ -274,7 +274,7 @@ impl World {
                         .map(|(offset, (_, bytes))| {
                             let (event_id, kind) = shared_proto::decode(bytes).unwrap();
                             let entry = LogEntry { offset, event_id, kind };
-                            BatchRecord { entry, bytes: bytes.clone().into() }
+                            Arc::new(BatchRecord { entry, bytes: bytes.clone().into() })
                         })
                         .collect(),
                     park: Default::default(),
