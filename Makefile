@@ -9,6 +9,9 @@ WITH_STACK := compose/with-stack.sh
 STACK := compose/stack.sh
 COMPOSE := docker compose -f compose/compose.yaml
 SCRIPTS := .ci/run $(wildcard compose/*.sh)
+# One subject a file; each round prints a line of figures that begins with SUMMARY.
+FAULT_TESTS := real_crash real_servers real_log_identity real_poison real_gateway_crash real_redis real_stock_added real_staff \
+  embedded_restart
 CARGO_DENY_VERSION := 0.20.2
 ARGS ?=
 
@@ -32,11 +35,12 @@ test: ## all tests, on the real stack too (containers or native; started and sto
 	  cargo test --workspace --features e2e/real-stack --no-fail-fast "$$@"' test $(ARGS)
 
 test-embedded: ## the tests that need no real stores
+	cargo build --workspace --bins
 	cargo test --workspace $(ARGS)
 
 test-crash: ## the long fault campaign: CRASH_ROUNDS (10) rounds of kills on the real stack
-	CRASH_ROUNDS="$${CRASH_ROUNDS:-10}" $(WITH_STACK) bash -ec \
-	  'cargo build --workspace --bins; cargo test -p e2e --features real-stack --test real_crash --test real_staff -- --nocapture'
+	CRASH_ROUNDS="$${CRASH_ROUNDS:-10}" $(WITH_STACK) bash -ec 'cargo build --workspace --bins; \
+	  cargo test -p e2e -p event-system --features e2e/real-stack --no-fail-fast $(FAULT_TESTS:%=--test %) -- --nocapture'
 
 .PHONY: bench
 bench: ## figures beside the raw ceiling, on the real stack (ARGS="decide --repetitions 3")

@@ -66,7 +66,8 @@ impl Admin {
         change: Change,
     ) -> impl Future<Output = Result<Answered, Problem>> + Send + use<B> {
         let now = self.parts.clock.now_ms();
-        let asked = key_of(request, body).map(|key| StaffRequest {
+        let key = request.only_query(&[]).and_then(|()| key_of(request, body));
+        let asked = key.map(|key| StaffRequest {
             actor: staff.name.clone(),
             request_id: request.request_id().to_owned(),
             route: format!("{} {}", request.method, request.path),
@@ -92,24 +93,12 @@ impl Admin {
         let parts = &self.parts;
         let answered = parts.store.change(&asked, &change, &*parts.random, &render).await?;
         self.wake.notify_one();
-        self.mirror(&change, &answered).await;
-        Ok(answered)
-    }
-
-    /// Tells the gateways through Redis, too; they read the database in any case.
-    async fn mirror(&self, change: &Change, answered: &Answered) {
-        let (Some(redis), Some(_)) = (&self.parts.redis, &answered.changed) else { return };
-        let told = match change {
-            Change::Limits(event, limits) => match redis.write_limit(*event, limits.per_second).await {
-                Ok(()) => redis.write_raffle_limit(*event, limits.raffle_per_second).await,
-                failed => failed,
-            },
-            Change::HighTraffic(event, enabled) => redis.write_high_traffic(*event, Some(*enabled)).await,
-            _ => Ok(()),
-        };
-        if let Err(error) = told {
-            tracing::warn!(%error, "Redis does not know the new limits");
+        if let (Change::Limits(event, _) | Change::HighTraffic(event, _), Some(_)) =
+            (&change, &answered.changed)
+        {
+            self.mirror(*event).await;
         }
+        Ok(answered)
     }
 }
 

@@ -118,6 +118,7 @@ pub(crate) async fn high_traffic(admin: Arc<Admin>, mut request: Request, params
 
 pub(crate) async fn get(admin: Arc<Admin>, request: Request, params: Params) -> Answer {
     admin.staff(&request, READ).await?;
+    request.only_query(&[])?;
     let missing = || Problem::missing("COMMAND_NOT_FOUND", "there is no such command");
     let id = params.uuid("command_id").ok_or_else(missing)?.into_bytes();
     let found = admin.ask(move |store| async move { store.command(&id).await }).await?;
@@ -126,6 +127,7 @@ pub(crate) async fn get(admin: Arc<Admin>, request: Request, params: Params) -> 
 
 pub(crate) async fn parked(admin: Arc<Admin>, request: Request, _: Params) -> Answer {
     admin.staff(&request, OPS).await?;
+    request.only_query(&[])?;
     let rows = admin.ask(|store| async move { store.parked_events().await }).await?;
     let parked: Vec<Value> = rows.iter().map(view::parked).collect();
     Ok(Response::ok(&json!({"parked": parked})))

@@ -44,6 +44,7 @@ pub(crate) async fn patch(admin: Arc<Admin>, mut request: Request, params: Param
 
 pub(crate) async fn get(admin: Arc<Admin>, request: Request, params: Params) -> Answer {
     admin.staff(&request, READ).await?;
+    request.only_query(&[])?;
     let id = params.id("event_id").ok_or_else(Problem::event_not_found)?;
     let (row, facts) = admin
         .ask(move |store| async move { Ok((store.event(id).await?, store.event_facts(&[id]).await?)) })

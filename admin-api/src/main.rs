@@ -45,6 +45,7 @@ async fn main() -> ExitCode {
 
 async fn start(args: AdminProcessArgs, process: &Process) -> Result<(), StartError> {
     args.admin.check(args.kafka.allow_unsafe_log)?;
+    args.http.check()?;
     let random: SharedRandom = Arc::new(SystemRandom);
     let store = Store::of(&args.database)?;
     let redis = RedisClient::new(&args.redis, Arc::clone(&random))?;

@@ -1,13 +1,18 @@
-//! The live limits in Redis, where gateways look first. A change is written there at once (`change.rs`); what that
-//! missed, because Redis was away, lost its data or was written by hand, is put right here: the database is the truth.
+//! Live limits and the high-traffic flag in Redis, where gateways look first. Each change is told until Redis has it, and
+//! all are compared once at the start. A value that somebody writes there by hand stands until one of these.
 
 use std::time::Duration;
 
+use shared_domain::EventId;
 use shared_runtime::redis::{LivePolicy, RedisClient, RedisUnavailable};
 use shared_runtime::store::Store;
 use shared_runtime::store::error_class::StoreError;
 use tokio_util::sync::CancellationToken;
 
+use crate::Admin;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const EVERY: Duration = Duration::from_secs(5);
 /// Events asked for at once: three keys each.
 const BLOCK: usize = 300;
@@ -23,7 +28,7 @@ pub enum MirrorError {
     Redis(#[from] RedisUnavailable),
 }
 
-/// Keeps Redis at what the database says.
+/// Puts Redis at what the database says when the process starts: an earlier one may have died before it had told Redis.
 pub struct Mirror {
     store: Store,
     redis: RedisClient,
@@ -35,12 +40,15 @@ impl Mirror {
         Self { store, redis }
     }
 
-    /// Works until shutdown.
+    /// Works until all is right once, or shutdown.
     pub async fn run(self, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
             match self.put_right().await {
-                Ok(0) => {}
-                Ok(values) => tracing::info!(values, "live limits in Redis put right"),
+                Ok(values) => {
+                    tracing::info!(values, "live limits in Redis put right");
+                    // A task that ends before the process would end the process.
+                    return shutdown.cancelled().await;
+                }
                 Err(error) => tracing::debug!(%error, "the live limits in Redis could not be compared"),
             }
             tokio::select! {
@@ -79,5 +87,41 @@ impl Mirror {
             }
         }
         Ok(written)
+    }
+}
+
+impl Admin {
+    /// Tells Redis what the database says of an event. While that fails it is tried again in the background: an old
+    /// value there would go before the new one in the database.
+    pub(crate) async fn mirror(&self, event: EventId) {
+        let Some(redis) = self.parts.redis.clone() else { return };
+        let store = self.parts.store.clone();
+        let Err(error) = write(&store, &redis, event).await else { return };
+        tracing::warn!(event_id = event, error, "Redis does not know the new limits yet");
+        tokio::spawn(async move {
+            let mut pause = FIRST_PAUSE;
+            while write(&store, &redis, event).await.is_err() {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            tracing::info!(event_id = event, "Redis knows the new limits");
+        });
+    }
+}
+
+/// Writes until nobody has changed the event in between, so that of two writers the later truth stays.
+async fn write(store: &Store, redis: &RedisClient, event: EventId) -> Result<(), String> {
+    loop {
+        let Some(row) = store.event(event).await.map_err(|error| error.to_string())? else { return Ok(()) };
+        let told = async {
+            redis.write_limit(event, row.limit_per_second).await?;
+            redis.write_raffle_limit(event, row.raffle_limit_per_second).await?;
+            redis.write_high_traffic(event, row.high_traffic).await
+        };
+        told.await.map_err(|error| error.to_string())?;
+        let now = store.event(event).await.map_err(|error| error.to_string())?;
+        if now.is_none_or(|now| now.version == row.version) {
+            return Ok(());
+        }
     }
 }

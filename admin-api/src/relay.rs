@@ -12,10 +12,10 @@ use shared_domain::{EventId, Millis};
 use shared_proto::{EVENT_ID, Lane, REQUEST_ID};
 use shared_runtime::clock::{SharedClock, SharedRandom};
 use shared_runtime::log::producer::{ProduceError, Producer, ToProduce};
-use shared_runtime::store::Store;
 use shared_runtime::store::commands::{Change, Changed, CommandError, StaffRequest};
 use shared_runtime::store::error_class::StoreError;
 use shared_runtime::store::rows::OutboxRow;
+use shared_runtime::store::{STOCK_ADDED, Store};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -132,7 +132,6 @@ impl<P: Producer> Relay<P> {
         }
         relay.lease_until.store(until, Ordering::Release);
         relay.close_ended(now).await?;
-        relay.store.hold_back_stock(now + STOCK_DELAY_MS).await?;
         for turn in relay.turns.take(&relay.due(now).await?, now) {
             let relay = Arc::clone(relay);
             events.spawn(async move { relay.take_turn(turn).await });
@@ -195,7 +194,14 @@ impl<P: Producer> Inner<P> {
     /// An event's rows in the order of its commands: the next one only after every lane has acknowledged.
     async fn publish(&self, event: EventId) -> Result<(), EventError> {
         loop {
-            let rows = self.store.unpublished(event).await?;
+            let mut rows = self.store.unpublished(event).await?;
+            // The clock is read behind the rows, and only these rows get the moment: neither a database that stood still
+            // nor a row that came in between may shorten the delay.
+            let not_before = self.clock.now_ms() + STOCK_DELAY_MS;
+            for row in rows.iter_mut().filter(|row| row.kind == STOCK_ADDED && row.not_before.is_none()) {
+                self.store.hold_back(row, not_before).await?;
+                row.not_before = Some(not_before);
+            }
             if rows.is_empty() {
                 return Ok(());
             }

@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use shared_runtime::clock::SeededRandom;
 use shared_runtime::embedded::FakeRedis;
 use shared_runtime::redis::{LivePolicy, RedisArgs, RedisClient};
-use support::{GRACE_MS, LANES, World, draft, open_to_all, world};
+use support::{GRACE_MS, LANES, World, draft, open_to_all, world, world_with};
 use tokio_util::sync::CancellationToken;
 
 fn kinds(list: &[(i64, i32, String)]) -> Vec<&str> {
@@ -178,4 +179,53 @@ async fn an_ended_event_is_closed_after_the_grace_and_only_once() {
         assert!(relay.pass().await.unwrap());
     }
     assert_eq!(kinds(&w.log.kinds()), ["Scheduled", "Closed"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_relays_at_once_keep_the_order_of_each_event() {
+    const EVENTS: usize = 12;
+    // The close could go out before the stock that was added first, were it not for the order.
+    let w = world_with(None, None, 1_000).await;
+    let (one, two) = (w.admin.relay(w.log.clone()), w.admin.relay(w.log.clone()));
+    let mut ids = Vec::new();
+    for _ in 0..EVENTS {
+        let id = w.scheduled(&draft()).await;
+        ids.push(id);
+        for add in 1..=3 {
+            let body = json!({"option": "A", "add": add});
+            assert_eq!(w.call("POST", &format!("/admin/v1/events/{id}/stock"), &body).await.0, 202);
+        }
+        assert_eq!(w.call("POST", &format!("/admin/v1/events/{id}/close"), &Value::Null).await.0, 202);
+    }
+    for step in 0.. {
+        assert!(step < 200, "{:?}", w.log.kinds());
+        let mut left = 0;
+        for id in &ids {
+            left += w.store.unpublished(*id).await.unwrap().len();
+        }
+        if left == 0 {
+            break;
+        }
+        // Every fourth step the lease has run out, and both are after it.
+        w.clock.advance(if step % 4 == 3 { 5_300 } else { 700 });
+        let (first, second) = tokio::join!(one.pass(), two.pass());
+        assert!(first.unwrap() || second.unwrap(), "one of them works");
+    }
+    let mut orders: BTreeMap<i64, Vec<String>> = BTreeMap::new();
+    for bytes in w.log.records.lock().unwrap().iter().map(|(_, bytes)| bytes) {
+        let (event, kind) = shared_proto::decode(bytes).unwrap();
+        // At least once: a repeat is the same command, which workers apply once.
+        let text = format!("{kind:?}");
+        let order = orders.entry(event).or_default();
+        if !order.contains(&text) {
+            order.push(text);
+        }
+    }
+    assert_eq!(orders.len(), EVENTS);
+    for (event, order) in orders {
+        let kinds: Vec<&str> = order.iter().map(|text| text.split('(').next().unwrap_or_default()).collect();
+        assert_eq!(kinds, ["Scheduled", "StockAdded", "StockAdded", "StockAdded", "Closed"], "event {event}");
+        let added: Vec<bool> = (1..=3).map(|n| order[n].contains(&format!("add: {n}"))).collect();
+        assert_eq!(added, [true; 3], "event {event}: {order:?}");
+    }
 }

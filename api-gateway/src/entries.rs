@@ -16,6 +16,7 @@ use shared_runtime::redis::Decision;
 
 use crate::Edge;
 use crate::entry_view::{self, status_name};
+use crate::finished::Finished;
 use crate::options;
 use crate::recent::{Recent, RequestHash};
 use crate::snapshot::{EventFacts, EventView, Snapshot};
@@ -98,11 +99,7 @@ pub(crate) async fn post<P: Producer>(
         traceparent: request.traceparent(),
     };
     // A client that hangs up drops this handler; what is on its way to the log is finished all the same.
-    let receipt = match tokio::spawn(publish.run(chosen)).await {
-        Ok(Ok(receipt)) => receipt,
-        Ok(Err(error)) => return Err(refused(&error, entry_id)),
-        Err(_) => return Err(unknown(entry_id)),
-    };
+    let receipt = Finished::new(publish.run(chosen)).await.map_err(|error| refused(&error, entry_id))?;
     let ahead = edge
         .snapshots
         .get()?

@@ -5,6 +5,7 @@
 mod entries;
 mod entry_view;
 mod events_view;
+mod finished;
 mod options;
 mod recent;
 mod results;
@@ -57,6 +58,9 @@ pub struct GatewayArgs {
     /// Open result streams; one more is 503 UNAVAILABLE
     #[arg(long, env, default_value_t = 20_000)]
     pub max_streams: usize,
+    /// A result stream that has said nothing for so long says that it lives; stay below what proxies on the way allow
+    #[arg(long, env, default_value = "15s", value_parser = humantime::parse_duration)]
+    pub stream_heartbeat: Duration,
     /// Bounds of the listener
     #[command(flatten)]
     pub limits: HttpLimits,
@@ -71,6 +75,7 @@ impl Default for GatewayArgs {
             member_rate_limit_per_second: 5,
             snapshot_interval: Duration::from_millis(200),
             max_streams: 20_000,
+            stream_heartbeat: Duration::from_secs(15),
             limits: HttpLimits::default(),
         }
     }
@@ -95,6 +100,10 @@ impl GatewayArgs {
         if self.snapshot_interval.is_zero() || self.snapshot_interval > Duration::from_millis(500) {
             return Err(ConfigError::new("SNAPSHOT_INTERVAL", "must be above 0 and at most 500ms"));
         }
+        if self.stream_heartbeat.is_zero() {
+            return Err(ConfigError::new("STREAM_HEARTBEAT", "must be above 0"));
+        }
+        self.limits.check()?;
         if self.max_streams > Semaphore::MAX_PERMITS {
             return Err(ConfigError::new("MAX_STREAMS", "is too large"));
         }

@@ -13,7 +13,6 @@ use tokio::time::Instant;
 use crate::Edge;
 use crate::entry_view::{Shown, claim, look};
 
-const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Positions are told at most this often.
 const POSITION_EVERY: Duration = Duration::from_secs(1);
 /// Who is nearly there is looked at more often.
@@ -68,7 +67,7 @@ pub(crate) async fn get<P: Producer>(
                     wait = LOOK_NEAR;
                 }
             }
-            if said_at.elapsed() >= HEARTBEAT {
+            if said_at.elapsed() >= edge.args.stream_heartbeat {
                 yield sse_heartbeat();
                 said_at = Instant::now();
             }

@@ -1,16 +1,24 @@
 //! Claims that span binaries: the two columns, the logs they are driven with, and what must hold afterwards.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)] // a test harness: a panic is the report
 
+pub mod bad_input;
 pub mod bench;
+pub mod campaign;
+pub mod cluster;
 pub mod column;
+pub mod crowd;
+pub mod http;
 pub mod load;
 pub mod log;
+pub mod over_http;
 pub mod process;
 pub mod promises;
 pub mod proxy;
 pub mod rounds;
 pub mod scenarios;
+pub mod schema;
 pub mod sql;
 pub mod stack;
 pub mod staff;
 pub mod statement_proxy;
+pub mod system;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::Message;
+use rdkafka::message::{Message, OwnedMessage};
 use rdkafka::{Offset, TopicPartitionList};
 use shared_domain::{EntryId, EventKeys};
 use shared_proto::v1::{self, log_record::Kind};
@@ -93,16 +93,27 @@ pub async fn append_entries(column: &Column, lane: i32, event: i64, members: Vec
 
 /// Reads a lane back from the log itself: (offset, member) of every entry, by offset.
 pub async fn read_entries(column: &Column, lane: i32) -> Vec<(i64, i64)> {
-    let member = |(offset, _, kind)| match kind {
-        Kind::Entry(entry) => Some((offset, entry.member_id)),
+    let messages = read(column, column.topic(), lane).await;
+    let entries = messages.iter().filter_map(|m| match decode(m.payload().unwrap_or_default()) {
+        Ok((_, Kind::Entry(entry))) => Some((m.offset(), entry.member_id)),
         _ => None,
-    };
-    read_records(column, lane).await.into_iter().filter_map(member).collect()
+    });
+    entries.collect()
 }
 
 /// Offset, event and kind of every record of a lane, by offset; what does not decode is left out.
 pub async fn read_records(column: &Column, lane: i32) -> Vec<(i64, i64, Kind)> {
-    let (kafka, topic) = (column.kafka.clone(), column.topic());
+    let messages = read(column, column.topic(), lane).await;
+    let decoded = messages.iter().filter_map(|m| {
+        let (event, kind) = decode(m.payload().unwrap_or_default()).ok()?;
+        Some((m.offset(), event, kind))
+    });
+    decoded.collect()
+}
+
+/// Every record of a partition, by a plain consumer that shares no code with the worker.
+pub async fn read(column: &Column, topic: String, lane: i32) -> Vec<OwnedMessage> {
+    let kafka = column.kafka.clone();
     let read = move || {
         let mut config = kafka.client().expect("settings");
         config.set("group.id", "read-back").set("enable.auto.commit", "false");
@@ -118,9 +129,7 @@ pub async fn read_records(column: &Column, lane: i32) -> Vec<(i64, i64, Kind)> {
             assert!(Instant::now() < until, "read back {next} of {high}");
             let Some(Ok(message)) = consumer.poll(Duration::from_millis(200)) else { continue };
             next = message.offset() + 1;
-            if let Ok((event, kind)) = decode(message.payload().unwrap_or_default()) {
-                log.push((message.offset(), event, kind));
-            }
+            log.push(message.detach());
         }
         log
     };

@@ -1,7 +1,7 @@
 //! Real processes: started from the built binaries, killed by signal.
 
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use std::time::{Duration, Instant};
 
@@ -41,20 +41,16 @@ impl Process {
         name: &str,
         settings: &[(&str, &str)],
     ) -> Self {
-        let mut command = Command::new(binary(program));
+        let mut command = on_column(program, column, database_url);
         command
-            .env("KAFKA_BROKERS", column.kafka.kafka_brokers.as_deref().expect("real column"))
-            .env("KAFKA_TOPIC_PREFIX", &column.kafka.kafka_topic_prefix)
             .env("KAFKA_SESSION_TIMEOUT", "6s")
-            .env("ALLOW_UNSAFE_LOG", "true")
-            .env("DATABASE_URL", database_url)
             .env("DATABASE_IDLE_TIMEOUT", "4s")
-            .env("LOG", "info,librdkafka=off")
             .envs(settings.iter().copied());
         Self::spawn(command, name)
     }
 
-    fn spawn(mut command: Command, name: &str) -> Self {
+    /// Starts a command of this workspace, with an ops port and a log file of its own.
+    pub fn spawn(mut command: Command, name: &str) -> Self {
         let ops_port = free_port();
         command.env("OPS_ADDR", format!("127.0.0.1:{ops_port}"));
         let folder = tempfile::tempdir().expect("folder");
@@ -75,8 +71,8 @@ impl Process {
         std::fs::read_to_string(&self.log).expect("log file")
     }
 
-    /// Sum of a metric's series that have all these labels (`key="value"`); `None` while nobody answers.
-    pub async fn metric(&self, name: &str, labels: &[&str]) -> Option<f64> {
+    /// All metrics as text; `None` while nobody answers.
+    pub async fn metrics(&self) -> Option<String> {
         let ask = async {
             let mut conn = tokio::net::TcpStream::connect(("127.0.0.1", self.ops_port)).await?;
             conn.write_all(b"GET /metrics HTTP/1.1\r\nHost: ops\r\nConnection: close\r\n\r\n").await?;
@@ -84,7 +80,12 @@ impl Process {
             conn.read_to_string(&mut text).await?;
             std::io::Result::Ok(text)
         };
-        let text = tokio::time::timeout(Duration::from_secs(2), ask).await.ok()?.ok()?;
+        tokio::time::timeout(Duration::from_secs(2), ask).await.ok()?.ok()
+    }
+
+    /// Sum of a metric's series that have all these labels (`key="value"`); `None` while nobody answers.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> Option<f64> {
+        let text = self.metrics().await?;
         let series = text.lines().filter(|line| {
             line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
                 && labels.iter().all(|label| line.contains(label))
@@ -101,6 +102,16 @@ impl Process {
                 return;
             }
             assert!(Instant::now() < until, "{name} {labels:?} is {value:?}; the log: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until /readyz says so.
+    pub async fn wait_until_ready(&mut self, budget: Duration) {
+        let ops = ([127, 0, 0, 1], self.ops_port).into();
+        let until = Instant::now() + budget;
+        while !shared_runtime::lifecycle::healthcheck(ops).await {
+            assert!(self.is_running() && Instant::now() < until, "not ready; the log: {}", self.log());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -142,10 +153,51 @@ impl Drop for Process {
     }
 }
 
-/// A port that was free a moment ago.
+/// Runs a program that is to end by itself; what it said on standard error, and its status.
+pub async fn run_to_end(mut command: Command, budget: Duration) -> Output {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program runs");
+    let until = Instant::now() + budget;
+    while child.try_wait().expect("wait").is_none() {
+        if Instant::now() >= until {
+            child.kill().expect("kill");
+            let said = child.wait_with_output().expect("output").stderr;
+            panic!("{command:?} has started: {}", String::from_utf8_lossy(&said));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    child.wait_with_output().expect("output")
+}
+
+/// A binary of this workspace with a real column's settings.
+pub fn on_column(name: &str, column: &Column, database_url: &str) -> Command {
+    let mut command = Command::new(binary(name));
+    command
+        .env("KAFKA_BROKERS", column.kafka.kafka_brokers.as_deref().expect("real column"))
+        .env("KAFKA_TOPIC_PREFIX", &column.kafka.kafka_topic_prefix)
+        .env("ALLOW_UNSAFE_LOG", "true")
+        .env("DATABASE_URL", database_url)
+        .env("LOG", "info,librdkafka=off");
+    command
+}
+
+/// Runs an operator's command to its end: exit code, and all that it printed.
+pub async fn run(mut command: Command) -> (Option<i32>, String) {
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic");
+    let output = output.expect("binary starts");
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    (output.status.code(), text.concat())
+}
+
+/// A port that was free a moment ago. Below the range from which the system takes ports for outgoing connections, so
+/// that none of those is in the way when it is bound.
 pub fn free_port() -> u16 {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    free.local_addr().expect("address").port()
+    loop {
+        let port = rand::random_range(20_000..32_000);
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Path of a binary beside the test's own.

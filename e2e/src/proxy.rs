@@ -1,10 +1,12 @@
-//! A TCP proxy before MariaDB that can lose the answer to a COMMIT, or hold a transaction right behind its BEGIN.
+//! A TCP proxy before MariaDB that can lose the answer to a COMMIT, hold a transaction right behind its BEGIN, or keep
+//! every answer to itself for a while.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 #[derive(Default)]
@@ -14,6 +16,20 @@ struct Control {
     hold: AtomicBool,
     held: AtomicU64,
     release: CancellationToken,
+    frozen: AtomicBool,
+    thawed: Notify,
+}
+
+impl Control {
+    async fn thaw(&self) {
+        loop {
+            let thawed = self.thawed.notified();
+            if !self.frozen.load(Ordering::SeqCst) {
+                return;
+            }
+            thawed.await;
+        }
+    }
 }
 
 /// A running proxy.
@@ -65,6 +81,17 @@ impl Proxy {
     /// How many transactions are being held.
     pub fn held(&self) -> u64 {
         self.control.held.load(Ordering::SeqCst)
+    }
+
+    /// No answer reaches the client from now on: it knows what it knew.
+    pub fn freeze(&self) {
+        self.control.frozen.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets the answers through again.
+    pub fn thaw(&self) {
+        self.control.frozen.store(false, Ordering::SeqCst);
+        self.control.thawed.notify_waiters();
     }
 
     /// Lets the held transaction go on.
@@ -133,6 +160,7 @@ async fn answers(
         if n == 0 {
             return Ok(());
         }
+        control.thaw().await;
         if swallow.load(Ordering::SeqCst) {
             control.cuts.fetch_add(1, Ordering::SeqCst);
             return Ok(());

@@ -85,7 +85,7 @@ pub async fn stampede(column: &Column) {
 
 /// A record that always fails parks its event, another event in the same lane goes on, and unpark restores the order.
 pub async fn parking(column: &Column) {
-    execute(&column.database_url, &refusal(column, 13)).await;
+    execute(&column.database_url, &refusal(&column.database_url, 13)).await;
     let worker = InProcess::start(column, &column.store, &ROLE.group);
     append(column, 0, 1, scheduled(column, 1, 20, 0)).await;
     append(column, 0, 2, scheduled(column, 2, 20, 0)).await;
@@ -111,7 +111,7 @@ pub async fn parking(column: &Column) {
 
 /// A parked record that an operator gives up ends as REJECTED(UNDECIDABLE) at its own place.
 pub async fn giving_up(column: &Column) {
-    execute(&column.database_url, &refusal(column, 13)).await;
+    execute(&column.database_url, &refusal(&column.database_url, 13)).await;
     let worker = InProcess::start(column, &column.store, &ROLE.group);
     append(column, 2, 3, scheduled(column, 3, 5, 2)).await;
     let offset = append(column, 2, 3, entry(13)).await;
@@ -170,8 +170,8 @@ async fn wait_for_command(column: &Column, event: i64, status: i16) {
 }
 
 /// A trigger that refuses one member's row, on either database.
-fn refusal(column: &Column, member: i64) -> String {
-    if column.database_url.starts_with("sqlite") {
+pub(crate) fn refusal(database_url: &str, member: i64) -> String {
+    if database_url.starts_with("sqlite") {
         format!(
             "CREATE TRIGGER refuse_one BEFORE INSERT ON event_entry WHEN NEW.member_id = {member} \
              BEGIN SELECT RAISE(ABORT, 'record refused'); END"

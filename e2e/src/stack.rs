@@ -19,6 +19,18 @@ pub async fn stack(command: &'static str, name: &'static str) {
     assert!(status.success(), "{command} {name}: {status}");
 }
 
+/// Sends one command without arguments to Redis, in its inline form.
+pub async fn redis(url: &str, command: &str) {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    let server =
+        url.strip_prefix("redis://").and_then(|rest| rest.split('/').next()).expect("redis://host:port/n");
+    let mut stream = BufReader::new(tokio::net::TcpStream::connect(server).await.expect("Redis"));
+    stream.write_all(format!("{command}\r\n").as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    stream.read_line(&mut answer).await.expect("an answer");
+    assert_eq!(answer.trim_end(), "+OK", "{command}");
+}
+
 /// Client arguments of a `mysql://` URL, and its database.
 fn client(program: &str, url: &str) -> (Command, String) {
     let rest = url.strip_prefix("mysql://").expect("mysql://");

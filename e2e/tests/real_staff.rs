@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use apply_worker::ROLE;
 use e2e::column::{Column, LANES};
 use e2e::log::read_records;
-use e2e::rounds::rounds;
+use e2e::rounds::{BUDGET, Figures, rounds};
 use e2e::scenarios::InProcess;
 use e2e::sql::number;
 use e2e::staff::AdminApi;
@@ -17,8 +17,6 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 use shared_proto::v1::log_record::Kind;
-
-const BUDGET: Duration = Duration::from_secs(60);
 
 /// The steps of a command's transaction, and of the relay behind it.
 const EACH: [Point; 8] = [
@@ -134,6 +132,7 @@ async fn a_killed_admin_api_applies_each_command_once_or_not_at_all() {
             killed_at_each_step(Asked::Schedule, [&EACH[..], &SCHEDULE_ONLY].concat(), seed),
             killed_at_each_step(Asked::Stock, EACH.to_vec(), seed),
         );
+        Figures::default().with("kills", (2 * EACH.len() + SCHEDULE_ONLY.len()) as i64)
     })
     .await;
 }
@@ -237,7 +236,7 @@ async fn fifty_requests_at_once_leave_one_history() {
         }
         let stock = format!("SELECT granted AS n FROM event_stock WHERE event_id = {event}");
         assert_eq!(count(&stock).await, granted);
-        let refused_in_log = accepted.iter().filter(|c| c["kind"] == "STOCK_ADDED").count();
+        let stock_adds = accepted.iter().filter(|c| c["kind"] == "STOCK_ADDED").count();
         let paused = format!(
             "SELECT CASE WHEN (SELECT kind FROM outbox WHERE event_id = {event} AND kind IN ('PAUSED', 'RESUMED') \
              ORDER BY ordinal DESC LIMIT 1) = 'PAUSED' THEN 1 ELSE 0 END AS n"
@@ -245,13 +244,14 @@ async fn fifty_requests_at_once_leave_one_history() {
         let shown = admin.get(&format!("/admin/v1/events/{event}")).await;
         assert_eq!(shown["paused"], json!(count(&paused).await == 1));
         assert_eq!(closed, accepted.iter().any(|c| c["kind"] == "CLOSED"));
-        println!(
-            "  {} accepted ({refused_in_log} stock), {refused} refused, {} records, granted {granted}",
-            accepted.len(),
-            ids.len()
-        );
         drop(admin);
         worker.stop().await;
+        Figures::default()
+            .with("accepted", accepted.len() as i64)
+            .with("stock", stock_adds as i64)
+            .with("refused", refused)
+            .with("records", ids.len() as i64)
+            .with("granted", granted)
     })
     .await;
 }

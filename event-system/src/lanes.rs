@@ -114,6 +114,8 @@ async fn move_cursor(args: MoveArgs, adopt: bool) -> Result<ExitCode, Failure> {
     if store.move_cursor(&row, adopt, &audit).await.map_err(unreachable)? {
         println!("{}/{} continues at {}", args.topic, args.partition, args.to);
         Ok(ExitCode::SUCCESS)
+    } else if adopt {
+        Err(Failure::Check("this log has a cursor there: use `lanes reset`".to_owned()))
     } else {
         Err(Failure::Check("this log has no cursor there: use `lanes adopt`".to_owned()))
     }

@@ -9,7 +9,7 @@ use admin_api::{Admin, AdminArgs, AdminParts};
 use api_gateway::{Gateway, GatewayArgs, GatewayParts};
 use apply_worker::ROLE;
 use clap::Args;
-use shared_proto::Topic;
+use shared_proto::{Lane, Topic};
 use shared_runtime::auth::{Audiences, AuthArgs, DevKey};
 use shared_runtime::clock::{SharedRandom, SystemClock, SystemRandom};
 use shared_runtime::config::{ConfigError, StartError};
@@ -76,22 +76,31 @@ impl System {
         let embedded = is_embedded(&args)?;
         args.admin.check(embedded || args.kafka.allow_unsafe_log)?;
         let (mut guard, mut servers) = (None, None);
-        let (lanes, retention) = if embedded {
-            let (redis, log) = start_embedded(&mut args).await?;
-            servers = Some((redis, log));
+        if embedded {
+            servers = Some(start_embedded(&mut args).await?);
             guard = Some(Arc::new(BacklogGuard::new()));
+        }
+        // Settings first, then whoever must answer.
+        let listeners = [args.gateway.public_addr, args.admin.admin_addr];
+        let verifier = args.auth.build(Audiences::Both, &listeners).await?;
+        let store = Store::of(&args.database)?;
+        let random: SharedRandom = Arc::new(SystemRandom);
+        let redis = RedisClient::new(&args.redis, random.clone())?;
+        store.ping().await.map_err(|e| StartError::unreachable("DATABASE_URL", e))?;
+        let (lanes, retention) = if embedded {
             (EMBEDDED_LANES, None)
         } else {
             let states = check_topics(&args.kafka).await?;
             let lanes = partitions_of(&states, &args.kafka.topics().name(Topic::Apply));
             (lanes, shortest_retention(&args.kafka, &states))
         };
-        let listeners = [args.gateway.public_addr, args.admin.admin_addr];
-        let verifier = args.auth.build(Audiences::Both, &listeners).await?;
-        let store = Store::of(&args.database)?;
-        store.ping().await.map_err(|e| StartError::unreachable("DATABASE_URL", e))?;
-        let random: SharedRandom = Arc::new(SystemRandom);
-        let redis = RedisClient::new(&args.redis, random.clone())?;
+        if embedded {
+            // The log is a new, empty one: what a killed process had published and not applied went with the old one.
+            for lane in 0..EMBEDDED_LANES {
+                let lane = Lane::new(args.kafka.topics().name(Topic::Apply), lane);
+                store.publish_again(&lane).await.map_err(|e| StartError::unreachable("DATABASE_URL", e))?;
+            }
+        }
         let producer = Arc::new(KafkaProducer::connect(&args.kafka).await?);
 
         let gateway = Gateway::new(GatewayParts {
@@ -149,7 +158,8 @@ impl System {
             let ended = life.shutdown_token();
             let lanes_read = tokio::select! {
                 state = worker.wait_for(WorkerState::is_at_work) => state.is_ok(),
-                () = ended.cancelled() => false,
+                // The listeners are up: what was acknowledged by now is drained as at any other stop.
+                () = ended.cancelled() => true,
             };
             if !lanes_read {
                 return Err(StartError::unreachable(

@@ -1,6 +1,6 @@
 //! An approval as staff write it.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{Approval, EventPeriod, Violation};
@@ -22,6 +22,12 @@ impl ComplianceDraft {
     pub fn check(&self, base: &str) -> Result<Approval, Vec<Violation>> {
         let (from, until) = (self.approved_from.timestamp_millis(), self.approved_until.timestamp_millis());
         let mut wrong = Vec::new();
+        // RFC 3339 writes years of four digits.
+        for (name, at) in [("approved_from", self.approved_from), ("approved_until", self.approved_until)] {
+            if !(1..=9999).contains(&at.year()) {
+                wrong.push(Violation::new(format!("{base}/{name}"), "must lie in the years 1 to 9999"));
+            }
+        }
         // The period does not matter where only the number is checked.
         let (period, any) = (EventPeriod::new(from, until), EventPeriod::new(0, 1));
         if let Err(error) = &period {

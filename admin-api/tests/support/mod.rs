@@ -15,6 +15,7 @@ use shared_runtime::clock::{Clock, ManualClock, SeededRandom};
 use shared_runtime::http::{HttpLimits, serve};
 use shared_runtime::log::LogEnds;
 use shared_runtime::log::producer::{ProduceError, Producer, ToProduce};
+use shared_runtime::redis::RedisClient;
 use shared_runtime::store::rows::ProgressRow;
 use shared_runtime::store::{DatabaseArgs, Store, migrate};
 use shared_runtime::worker::batch::{BatchRecord, LaneBatch, LaneMemory};
@@ -116,6 +117,10 @@ impl Drop for World {
 }
 
 pub async fn world(retention: Option<Duration>) -> World {
+    world_with(retention, None, GRACE_MS).await
+}
+
+pub async fn world_with(retention: Option<Duration>, redis: Option<RedisClient>, grace_ms: i64) -> World {
     let dir = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", dir.path().join("t.db").display());
     migrate(&url, false).await.unwrap();
@@ -125,7 +130,7 @@ pub async fn world(retention: Option<Duration>) -> World {
     let log: Arc<MemoryLog> = Arc::default();
     let admin = Admin::new(AdminParts {
         store: store.clone(),
-        redis: None,
+        redis,
         verifier: Verifier::development(&key, 100),
         clock: clock.clone(),
         random: Arc::new(SeededRandom::new(1)),
@@ -133,7 +138,7 @@ pub async fn world(retention: Option<Duration>) -> World {
         topics: TopicNames::default(),
         apply_lanes: LANES,
         log_retention: retention,
-        close_grace: Duration::from_millis(GRACE_MS as u64),
+        close_grace: Duration::from_millis(grace_ms as u64),
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();

@@ -1,6 +1,7 @@
 //! A gateway over a log in memory, a temporary SQLite and the in-process Redis, behind a real listener.
 // Only what is itself a test is exempt by clippy.toml.
-#![allow(clippy::unwrap_used)]
+// Each test file uses its part.
+#![allow(clippy::unwrap_used, dead_code)]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,25 +16,42 @@ use shared_domain::{
 use shared_proto::{Lane, Topic, TopicNames, v1::log_record::Kind};
 use shared_runtime::auth::{DevKey, Verifier};
 use shared_runtime::clock::{Clock, SharedRandom, SystemClock, SystemRandom};
-use shared_runtime::embedded::FakeRedis;
-use shared_runtime::http::serve;
+use shared_runtime::embedded::{BacklogGuard, FakeRedis};
+use shared_runtime::http::{Drained, serve};
 use shared_runtime::lifecycle::Lifecycle;
 use shared_runtime::log::producer::{ProduceError, Producer, ToProduce};
 use shared_runtime::redis::{RedisArgs, RedisClient};
+use shared_runtime::store::commands::{Change, StaffRequest};
 use shared_runtime::store::rows::ProgressRow;
 use shared_runtime::store::{DatabaseArgs, Store, migrate};
 use shared_runtime::worker::batch::{BatchRecord, LaneBatch, LaneMemory};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 pub const LOG_ID: &str = "test-log";
 pub const HOUR: i64 = 3_600_000;
 
-/// A log in memory; `fail` is what the next records meet.
-#[derive(Default)]
+/// A log in memory; `fail` is what the next records meet, `held` makes them wait.
 pub struct TestLog {
     lanes: Mutex<BTreeMap<i32, Vec<Vec<u8>>>>,
     pub fail: Mutex<Option<ProduceError>>,
+    held: watch::Sender<bool>,
+    /// Records that wait.
+    waiting: watch::Sender<usize>,
+}
+
+impl Default for TestLog {
+    fn default() -> Self {
+        Self {
+            lanes: Mutex::default(),
+            fail: Mutex::default(),
+            held: watch::Sender::new(false),
+            waiting: watch::Sender::new(0),
+        }
+    }
 }
 
 impl TestLog {
@@ -43,6 +61,18 @@ impl TestLog {
         let records = lanes.entry(lane).or_default();
         records.push(value.to_vec());
         records.len() as i64 - 1
+    }
+
+    /// From now on acknowledgements wait (true), or those that wait come (false).
+    pub fn hold(&self, held: bool) {
+        self.held.send_replace(held);
+    }
+
+    /// Returns when that many records wait for their acknowledgement.
+    pub async fn waiting(&self, records: usize) {
+        let mut waiting = self.waiting.subscribe();
+        let reached = waiting.wait_for(|waiting| *waiting == records);
+        tokio::time::timeout(Duration::from_secs(10), reached).await.expect("acknowledgements").unwrap();
     }
 
     pub fn len(&self, lane: i32) -> usize {
@@ -59,6 +89,9 @@ impl Producer for TestLog {
         if let Some(error) = self.fail.lock().unwrap().clone() {
             return Err(error);
         }
+        self.waiting.send_modify(|waiting| *waiting += 1);
+        self.held.subscribe().wait_for(|held| !held).await.unwrap();
+        self.waiting.send_modify(|waiting| *waiting -= 1);
         assert!(record.headers.iter().all(|(_, value)| value.is_ascii() && !value.is_empty()));
         assert_eq!(record.headers.len(), 4);
         Ok(self.append(record.lane.partition, record.value))
@@ -106,7 +139,11 @@ pub struct Edge {
     pub log: Arc<TestLog>,
     pub store: Store,
     pub life: Lifecycle,
-    addr: SocketAddr,
+    pub redis: RedisClient,
+    /// Ends the listener.
+    pub stop: CancellationToken,
+    pub drained: JoinHandle<Drained>,
+    pub addr: SocketAddr,
     key: DevKey,
     memory: LaneMemory,
     _redis: FakeRedis,
@@ -116,22 +153,32 @@ pub struct Edge {
 impl Edge {
     /// A gateway that has a snapshot with these events.
     pub async fn start(events: Vec<(i64, EventDefinition)>, args: GatewayArgs) -> Self {
+        Self::bounded(events, args, None).await
+    }
+
+    /// The same over a log with a bound.
+    pub async fn bounded(
+        events: Vec<(i64, EventDefinition)>,
+        args: GatewayArgs,
+        backlog: Option<Arc<BacklogGuard>>,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", dir.path().join("events.db").display());
         migrate(&url, false).await.unwrap();
         let store = Store::open(&DatabaseArgs::default(), &url).unwrap();
-        let redis = FakeRedis::start().unwrap();
+        let server = FakeRedis::start().unwrap();
         let random: SharedRandom = Arc::new(SystemRandom);
         let key = DevKey::new([9; 32]);
         let log = Arc::new(TestLog::default());
+        let redis = RedisClient::new(&RedisArgs::for_url(server.url()), Arc::clone(&random)).unwrap();
         let gateway = Gateway::new(GatewayParts {
             producer: Arc::clone(&log),
             store: store.clone(),
-            redis: RedisClient::new(&RedisArgs::for_url(redis.url()), Arc::clone(&random)).unwrap(),
+            redis: redis.clone(),
             verifier: Verifier::development(&key, 100),
             clock: Arc::new(SystemClock),
             random,
-            backlog: None,
+            backlog,
             args,
             topics: TopicNames::default(),
         });
@@ -139,9 +186,11 @@ impl Edge {
         let addr = listener.local_addr().unwrap();
         let life = Lifecycle::new(Duration::from_secs(2), Duration::from_secs(5));
         let router = gateway.router().unwrap();
-        tokio::spawn(serve(listener, router, Default::default(), Duration::ZERO));
+        let stop = CancellationToken::new();
+        let drained = tokio::spawn(serve(listener, router, stop.clone(), Duration::from_secs(10)));
         let memory = LaneMemory::default();
-        let edge = Self { log, store, life, addr, key, memory, _redis: redis, _dir: dir };
+        let edge =
+            Self { log, store, life, redis, stop, drained, addr, key, memory, _redis: server, _dir: dir };
         let before = edge.ask("GET", "/v1/events", "", "").await;
         assert!(before.status == 503 && before.body.contains("UNAVAILABLE"), "{before:?}");
         for (id, definition) in &events {
@@ -165,10 +214,32 @@ impl Edge {
         edge
     }
 
+    /// Appends a record to the event's lane; its offset.
+    pub fn append(&self, id: i64, kind: Kind) -> i64 {
+        self.log.append(id as i32, &shared_proto::encode(id, kind))
+    }
+
+    /// A change of staff, as admin-api would make it.
+    pub async fn staff(&self, change: Change) {
+        let request = StaffRequest {
+            actor: "ann".to_owned(),
+            request_id: "r".to_owned(),
+            route: String::new(),
+            key: None,
+            now: now(),
+        };
+        self.store.change(&request, &change, &SystemRandom, &|_| (202, String::new())).await.unwrap();
+    }
+
     /// Applies what the event's lane holds from an offset on.
     pub async fn decide(&self, id: i64, from: i64) {
+        self.decide_some(id, from, self.log.len(id as i32) as i64, false).await;
+    }
+
+    /// Applies `from..to` of the event's lane, or parks the event there.
+    pub async fn decide_some(&self, id: i64, from: i64, to: i64, park: bool) {
         let lane = id as i32;
-        let all = self.log.lanes.lock().unwrap()[&lane].clone();
+        let all = self.log.lanes.lock().unwrap()[&lane][..to as usize].to_vec();
         let records = all.iter().enumerate().skip(from as usize).map(|(offset, bytes)| {
             let (event_id, kind) = shared_proto::decode(bytes).unwrap();
             let entry = LogEntry { offset: offset as i64, event_id, kind };
@@ -178,10 +249,10 @@ impl Edge {
             log_id: LOG_ID.into(),
             lane: Lane::new(TopicNames::default().name(Topic::Apply), lane),
             from,
-            to: all.len() as i64,
+            to,
             last_hash: [0; 32],
             records: records.collect(),
-            park: BTreeMap::new(),
+            park: park.then(|| (id, "refused".to_owned())).into_iter().collect(),
         };
         self.store.apply(&batch, &self.memory, now()).await.unwrap();
     }
@@ -197,20 +268,24 @@ impl Edge {
     }
 
     pub async fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> Answer {
+        let mut stream = self.send(method, path, headers, body).await;
+        Answer::read(&mut stream).await
+    }
+
+    /// Sends a request, and leaves its answer to be read.
+    pub async fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.addr).await.unwrap();
         let length = body.len();
         let text = format!(
             "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n{body}"
         );
         stream.write_all(text.as_bytes()).await.unwrap();
-        let mut all = String::new();
-        tokio::time::timeout(Duration::from_secs(10), stream.read_to_string(&mut all))
-            .await
-            .expect("the answer ends")
-            .unwrap();
-        let (head, body) = all.split_once("\r\n\r\n").unwrap();
-        let status = head[9..12].parse().unwrap();
-        Answer { status, head: head.to_owned(), body: body.to_owned() }
+        stream
+    }
+
+    /// A member's entry whose answer is to be read later.
+    pub async fn press(&self, event: i64, member: i64) -> TcpStream {
+        self.send("POST", &format!("/v1/events/{event}/entries"), &self.token(member), "").await
     }
 
     /// Asks again until the answer is the one wanted.
@@ -235,6 +310,24 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Reads to the end of the connection.
+    pub async fn read_rest(stream: &mut TcpStream) -> String {
+        let mut all = String::new();
+        tokio::time::timeout(Duration::from_secs(10), stream.read_to_string(&mut all))
+            .await
+            .expect("the answer ends")
+            .unwrap();
+        all
+    }
+
+    /// The answer, read to the end of the connection.
+    pub async fn read(stream: &mut TcpStream) -> Self {
+        let all = Self::read_rest(stream).await;
+        let (head, body) = all.split_once("\r\n\r\n").unwrap();
+        let status = head[9..12].parse().unwrap();
+        Self { status, head: head.to_owned(), body: body.to_owned() }
+    }
+
     #[track_caller]
     pub fn is(&self, status: u16, holds: &str) -> &Self {
         assert!(self.status == status && self.body.contains(holds), "wanted {status} {holds}: {self:?}");

@@ -1,6 +1,6 @@
 //! Every rule that a draft must keep: all violations at once, each with a JSON pointer.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 
 use super::{EventDraft, Violation};
 use crate::definition::Served;
@@ -55,7 +55,9 @@ fn check_served(draft: &EventDraft, served: Served) -> Result<EventDefinition, V
     if draft.lane.is_some_and(|lane| lane < 0) {
         check.fail("/lane", RuleError::Negative);
     }
-    let claim_until = draft.claim_until.unwrap_or(draft.ends_at + chrono::TimeDelta::days(CLAIM_DAYS));
+    check.years(draft);
+    let default = draft.ends_at.checked_add_signed(chrono::TimeDelta::days(CLAIM_DAYS));
+    let claim_until = draft.claim_until.or(default).unwrap_or(DateTime::<Utc>::MAX_UTC);
     if draft.claim_until.is_some() && claim_until <= draft.starts_at {
         check.fail("/claim_until", RuleError::EndNotAfterStart);
     }
@@ -104,6 +106,20 @@ impl Check {
             self.fail(pointer, RuleError::Blank);
         } else if text.chars().count() > max {
             self.fail(pointer, RuleError::TooLong(max));
+        }
+    }
+
+    /// RFC 3339 writes years of four digits.
+    fn years(&mut self, draft: &EventDraft) {
+        let moments = [
+            ("/starts_at", Some(draft.starts_at)),
+            ("/ends_at", Some(draft.ends_at)),
+            ("/claim_until", draft.claim_until),
+        ];
+        for (pointer, at) in moments {
+            if at.is_some_and(|at| !(1..=9999).contains(&at.year())) {
+                self.fail(pointer, "must lie in the years 1 to 9999");
+            }
         }
     }
 

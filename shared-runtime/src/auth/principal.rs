@@ -91,6 +91,8 @@ impl OneOrMany {
 #[derive(Debug)]
 pub(super) struct Verified {
     sub: String,
+    /// What `sub` is where it is a member's id.
+    member_id: Option<MemberId>,
     scope: String,
     for_members: bool,
     for_staff: bool,
@@ -102,6 +104,8 @@ impl Verified {
         Self {
             for_members: claims.aud.has(members),
             for_staff: claims.aud.has(staff),
+            // One id has one spelling: "+7" and "07" are not the member 7.
+            member_id: claims.sub.parse().ok().filter(|id: &MemberId| id.to_string() == claims.sub),
             sub: claims.sub,
             scope: claims.scope,
             // A NumericDate may have a fraction; a float beyond i64 saturates.
@@ -117,9 +121,7 @@ impl Verified {
         if !self.for_members {
             return Err(AuthError::Invalid("the token is for another audience"));
         }
-        // One id has one spelling: "+7" and "07" are not the member 7.
-        let id = self.sub.parse::<MemberId>().ok().filter(|id| id.to_string() == self.sub);
-        let member_id = id.ok_or(AuthError::Invalid("the token's sub is no member id"))?;
+        let member_id = self.member_id.ok_or(AuthError::Invalid("the token's sub is no member id"))?;
         Ok(Member { member_id, exp: self.exp })
     }
 

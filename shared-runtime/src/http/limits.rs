@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use super::Cors;
+use crate::config::ConfigError;
+
 /// Bounds of a listener. Flags and environment variables; durations like `10s`.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "HTTP limits")]
@@ -18,7 +21,8 @@ pub struct HttpLimits {
     /// Time for a request's body to arrive; then 408 REQUEST_TIMEOUT
     #[arg(long, env, default_value = "10s", value_parser = humantime::parse_duration)]
     pub body_read_timeout: Duration,
-    /// Time for a request to be answered (to its head, for streams); then 503 UNAVAILABLE
+    /// Time for a request to be answered (to its head, for streams); then 503 UNAVAILABLE, or
+    /// OUTCOME_UNKNOWN where something may have been begun
     #[arg(long, env, default_value = "15s", value_parser = humantime::parse_duration)]
     pub request_timeout: Duration,
     /// How long a connection may wait for its next request
@@ -30,6 +34,16 @@ pub struct HttpLimits {
     /// Web origins that may call from a browser, e.g. `https://shop.example`, separated by commas
     #[arg(long, env, value_delimiter = ',')]
     pub cors_allowed_origins: Vec<String>,
+}
+
+impl HttpLimits {
+    /// Checks what the parser cannot.
+    ///
+    /// # Errors
+    /// A CORS origin that is none.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        Cors::new(&self.cors_allowed_origins).map(|_| ())
+    }
 }
 
 impl Default for HttpLimits {

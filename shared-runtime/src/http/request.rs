@@ -32,7 +32,8 @@ pub struct Request {
     /// The headers.
     pub headers: HeaderMap,
     request_id: HeaderValue,
-    body: BodyStream,
+    /// None: it has none.
+    body: Option<BodyStream>,
     body_limit: usize,
     body_timeout: Duration,
 }
@@ -53,7 +54,7 @@ impl Request {
         path: String,
         query: Option<String>,
         headers: HeaderMap,
-        body: BodyStream,
+        body: Option<BodyStream>,
         limits: &HttpLimits,
     ) -> Self {
         let request_id = request_id::of(&headers);
@@ -68,7 +69,7 @@ impl Request {
             None => (path, None),
         };
         let body = futures::stream::iter([Ok(body.into())]).boxed();
-        Self::new(method, path.to_owned(), query, headers, body, &HttpLimits::default())
+        Self::new(method, path.to_owned(), query, headers, Some(body), &HttpLimits::default())
     }
 
     /// The id that the answer carries as `X-Request-Id`.
@@ -126,38 +127,25 @@ impl Request {
     /// Reads the whole body. Errors: 413 above `limit` bytes (announced or not), 408 when it does not arrive in time,
     /// 400 when the client breaks off.
     pub async fn read_body(&mut self, limit: usize) -> Result<Bytes, Problem> {
+        let Some(mut body) = self.body.take() else { return Ok(Bytes::new()) };
         let announced = self.header("content-length").and_then(|text| text.parse::<u64>().ok());
         if announced.is_some_and(|length| length > limit as u64) {
             // Who waits for "100 Continue" is not sending; reading would only invite the body.
             if !self.headers.contains_key(header::EXPECT) {
-                self.linger().await;
+                linger(&mut body).await;
             }
             return Err(Problem::body_too_large(limit));
         }
-        match tokio::time::timeout(self.body_timeout, collect(&mut self.body, limit)).await {
+        match tokio::time::timeout(self.body_timeout, collect(&mut body, limit)).await {
             Ok(Ok(Some(body))) => Ok(body),
             Ok(Ok(None)) => {
-                self.linger().await;
+                linger(&mut body).await;
                 Err(Problem::body_too_large(limit))
             }
             // Nobody is there to read this; it ends the handler without a word in the log.
             Ok(Err(Aborted)) => Err(Problem::bad_request("INCOMPLETE_BODY", "the body broke off")),
             Err(_) => Err(Problem::request_timeout()),
         }
-    }
-
-    async fn linger(&mut self) {
-        let drain = async {
-            let mut left = LINGER_BYTES;
-            while let Some(Ok(chunk)) = self.body.next().await {
-                match left.checked_sub(chunk.len()) {
-                    Some(rest) => left = rest,
-                    None => break,
-                }
-            }
-        };
-        // Either way the answer follows.
-        drop(tokio::time::timeout(LINGER, drain).await);
     }
 
     /// Reads a JSON body. Errors: as [`read_body`](Self::read_body); 415 for another content type; 400 `INVALID_JSON`
@@ -183,6 +171,20 @@ impl Request {
         }
         json::parse(&body)
     }
+}
+
+async fn linger(body: &mut BodyStream) {
+    let drain = async {
+        let mut left = LINGER_BYTES;
+        while let Some(Ok(chunk)) = body.next().await {
+            match left.checked_sub(chunk.len()) {
+                Some(rest) => left = rest,
+                None => break,
+            }
+        }
+    };
+    // Either way the answer follows.
+    drop(tokio::time::timeout(LINGER, drain).await);
 }
 
 /// The body, or None as soon as it exceeds the limit.

@@ -1,10 +1,13 @@
 //! From a request to its handler, and what every answer carries.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Instant;
 
 use futures::future::BoxFuture;
+use futures::poll;
 use http::{HeaderValue, Method, header};
 use tokio_util::sync::CancellationToken;
 
@@ -130,16 +133,23 @@ impl<S: Send + Sync + 'static> Router<S> {
         let Some(_inside) = self.gate.enter() else {
             return Err(Problem::unavailable("too many requests at once"));
         };
-        let id = request.request_id_value().clone();
+        let (id, method) = (request.request_id_value().clone(), request.method.clone());
         let state = Arc::clone(&self.state);
         // The call stands inside: a handler may panic before its future exists.
-        let answer = catch_panics(async move { handler(state, request, params).await });
-        match tokio::time::timeout(self.limits.request_timeout, answer).await {
+        let mut answer = pin!(catch_panics(async move { handler(state, request, params).await }));
+        let answered = match poll!(answer.as_mut()) {
+            // Most answers are there at once, and need no clock.
+            Poll::Ready(answered) => Ok(answered),
+            Poll::Pending => tokio::time::timeout(self.limits.request_timeout, answer).await,
+        };
+        match answered {
             Ok(Ok(answer)) => answer,
             Ok(Err(panic)) => {
                 tracing::error!(route = entry.pattern, request_id = ?id, %panic, "a handler panicked");
                 Err(Problem::internal())
             }
+            // What it has begun may still come to pass, so nobody may be told that nothing was written.
+            Err(_) if !method.is_safe() => Err(Problem::outcome_unknown()),
             Err(_) => Err(Problem::unavailable("no answer in time")),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, header};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -155,9 +155,18 @@ fn request<S: Send + Sync + 'static, B: Buf, E>(
     body: impl Stream<Item = Result<B, E>> + Send + 'static,
     router: &Router<S>,
 ) -> Request {
-    let body = body.map(|chunk| match chunk {
-        Ok(mut chunk) => Ok(chunk.copy_to_bytes(chunk.remaining())),
-        Err(_) => Err(Aborted),
+    let body = has_body(&headers).then(|| {
+        let chunks = body.map(|chunk| match chunk {
+            Ok(mut chunk) => Ok(chunk.copy_to_bytes(chunk.remaining())),
+            Err(_) => Err(Aborted),
+        });
+        chunks.boxed()
     });
-    Request::new(method, path.to_owned(), query, headers, body.boxed(), router.limits())
+    Request::new(method, path.to_owned(), query, headers, body, router.limits())
+}
+
+/// Whether a body follows the head (RFC 9112, 6.3).
+fn has_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0")
 }

@@ -1,13 +1,16 @@
 //! One connection: its clocks, and its end.
 
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::Service;
@@ -92,35 +95,63 @@ where
         // hyper's timeout would count a connection's idle time as header time; the clock tells them apart.
         builder.header_read_timeout(None).max_buf_size(MAX_BUFFER);
         let mut connection = builder.serve_connection(io, service);
-        let mut timer = pin!(tokio::time::sleep_until(clock.next_look(&self.limits)?));
-        let mut drain = pin!(self.stop.drain.cancelled());
-        let mut cut = pin!(self.stop.cut.cancelled());
+        // In a set of their own, because a set polls only what was woken: each of these would take a lock that all
+        // connections share, several times a request.
+        let stop = &self.stop;
+        let mut signals = FuturesUnordered::<BoxFuture<'_, Signal>>::new();
+        let look = async |due| {
+            tokio::time::sleep_until(due).await;
+            Signal::Look
+        };
+        signals.push(Box::pin(look(clock.next_look(&self.limits)?)));
+        signals.push(Box::pin(async {
+            stop.drain.cancelled().await;
+            Signal::Drain
+        }));
+        signals.push(Box::pin(async {
+            stop.cut.cancelled().await;
+            Signal::Cut
+        }));
         let mut draining = false;
         loop {
-            tokio::select! {
+            let signal = tokio::select! {
+                biased;
                 ended = &mut connection => {
                     if let Err(error) = ended {
                         tracing::debug!(%error, "connection ended");
                     }
                     return None;
                 }
-                () = drain.as_mut(), if !draining => {
+                Some(signal) = signals.next() => signal,
+            };
+            match signal {
+                Signal::Drain => {
                     draining = true;
                     Pin::new(&mut connection).graceful_shutdown();
                 }
-                () = timer.as_mut() => {
+                Signal::Look => {
                     let next = clock.next_look(&self.limits)?;
                     if let Some(since) = clock.idle_for(FOLD_AFTER).filter(|_| !draining) {
                         let parts = connection.into_parts();
                         let Watched { stream, .. } = parts.io.into_inner();
                         return Some(Waiting { stream, read: parts.read_buf, since });
                     }
-                    timer.as_mut().reset(next);
+                    signals.push(Box::pin(look(next)));
                 }
-                () = cut.as_mut() => return None,
+                Signal::Cut => return None,
             }
         }
     }
+}
+
+/// What reaches a connection from elsewhere.
+enum Signal {
+    /// It is time to read the clock.
+    Look,
+    /// End after the answer that is being written.
+    Drain,
+    /// End at once.
+    Cut,
 }
 
 /// A connection between two requests.

@@ -60,7 +60,11 @@ impl KafkaArgs {
             return Err(ConfigError::new("KAFKA_SECURITY_PROTOCOL", "only plaintext is built in"));
         }
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", brokers).set("client.id", client_id());
+        config
+            .set("bootstrap.servers", brokers)
+            .set("client.id", client_id())
+            // A broker that was away for long is found again within this time; the default is 10 s.
+            .set("reconnect.backoff.max.ms", "1000");
         Ok(config)
     }
 }

@@ -7,9 +7,14 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 
 use super::args::KafkaArgs;
+use super::batching::Batches;
 use super::producer::{ProduceError, Producer, ToProduce};
 use crate::config::StartError;
 
+/// How long librdkafka waits for more records before it sends a batch.
+const LINGER: Duration = Duration::from_millis(2);
+/// How long a batch takes records; less, so that none arrives just after it was sent.
+const OPEN_FOR: Duration = Duration::from_micros(1_500);
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A producer on a Kafka cluster. Cheap to clone.
@@ -17,6 +22,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct KafkaProducer {
     pub(super) inner: FutureProducer,
     log_id: String,
+    batches: Batches,
+    message_timeout: Duration,
     acked: metrics::Histogram,
     failed: metrics::Histogram,
 }
@@ -29,7 +36,7 @@ impl KafkaProducer {
             .set("acks", "all")
             .set("enable.idempotence", "true")
             .set("message.timeout.ms", args.kafka_message_timeout.as_millis().to_string())
-            .set("linger.ms", "1")
+            .set("linger.ms", LINGER.as_millis().to_string())
             .set("queue.buffering.max.messages", "100000")
             .set("queue.buffering.max.kbytes", "65536");
         let inner: FutureProducer = config.create().map_err(unreachable)?;
@@ -43,6 +50,8 @@ impl KafkaProducer {
         Ok(Self {
             inner,
             log_id,
+            batches: Batches::new(OPEN_FOR),
+            message_timeout: args.kafka_message_timeout,
             acked: metrics::histogram!("event_produce_ack_seconds", "outcome" => "acked"),
             failed: metrics::histogram!("event_produce_ack_seconds", "outcome" => "failed"),
         })
@@ -74,6 +83,11 @@ impl Producer for KafkaProducer {
 
     async fn produce(&self, record: ToProduce<'_>) -> Result<i64, ProduceError> {
         let started = Instant::now();
+        let _place = self.batches.place(record.lane).await;
+        if started.elapsed() >= self.message_timeout {
+            // The batch before had no answer in all that time: this record would not have one either.
+            return Err(ProduceError::QueueFull);
+        }
         let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
         for (key, value) in record.headers {
             headers = headers.insert(Header { key, value: Some(*value) });

@@ -1,6 +1,7 @@
 //! The log: producing with an acknowledgement, and reading lanes.
 
 mod args;
+mod batching;
 mod ends;
 mod kafka_producer;
 mod kafka_reader;

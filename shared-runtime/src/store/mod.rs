@@ -116,6 +116,8 @@ impl Store {
     }
 
     /// An operator's move of a cursor: adopts an unknown log, or resets a known one; audited in the same transaction.
+    /// Commands that were published and are not applied go out again: the log that took them may be gone, and a command
+    /// that is met twice changes nothing. False, and nothing done, where the log is known already, or not at all.
     pub async fn move_cursor(
         &self,
         row: &ProgressRow,
@@ -124,15 +126,24 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let lane = Lane::new(row.topic.clone(), row.partition_id);
         in_transaction!(self, |q, tx| {
-            let moved = if adopt {
+            let known = q::progress::of_lane(tx, &lane).await?.iter().any(|r| r.log_id == row.log_id);
+            if known == adopt {
+                return Ok::<_, StoreError>(false);
+            }
+            if adopt {
                 q::progress::insert(tx, row).await?;
-                true
             } else {
-                q::progress::reset(tx, &row.log_id, &lane, row.next_offset, row.updated_at).await?
-            };
+                q::progress::reset(tx, &row.log_id, &lane, row.next_offset, row.updated_at).await?;
+            }
+            q::outbox::publish_again(tx, &lane).await?;
             q::audit::append(tx, audit).await?;
-            Ok::<_, StoreError>(moved)
+            Ok(true)
         })
+    }
+
+    /// The log that took a lane's commands is gone: those that are not applied go out again.
+    pub async fn publish_again(&self, lane: &Lane) -> Result<(), StoreError> {
+        on_connection!(self, |q, conn| q::outbox::publish_again(conn, lane).await)
     }
 
     /// Applies a batch in one transaction.

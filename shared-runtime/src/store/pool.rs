@@ -50,7 +50,16 @@ pub(crate) enum Pool {
 
 impl Pool {
     pub(crate) fn open(args: &DatabaseArgs, url: &str) -> Result<Self, ConfigError> {
+        if args.database_pool_size == 0 {
+            return Err(ConfigError::new("DATABASE_POOL_SIZE", "must be at least 1"));
+        }
         if url.starts_with("mysql://") {
+            // Never with the URL itself, which holds a password.
+            let parsed = url::Url::parse(url).map_err(|error| ConfigError::new("DATABASE_URL", error))?;
+            if parsed.host_str().is_none_or(str::is_empty) || parsed.path().len() < 2 {
+                let problem = "must name a host and a database, mysql://user:password@host:port/database";
+                return Err(ConfigError::new("DATABASE_URL", problem));
+            }
             let setup = format!(
                 "SET SESSION innodb_lock_wait_timeout = {}, wait_timeout = {}, transaction_isolation = 'READ-COMMITTED'",
                 args.database_lock_wait.as_secs().max(1),
@@ -106,7 +115,7 @@ where
     config.custom_setup = Box::new(setup);
     let manager = AsyncDieselConnectionManager::<C>::new_with_config(url, config);
     Deadpool::builder(manager)
-        .max_size(args.database_pool_size.max(1))
+        .max_size(args.database_pool_size)
         .wait_timeout(Some(Duration::from_secs(5)))
         .create_timeout(Some(Duration::from_secs(5)))
         .recycle_timeout(Some(Duration::from_secs(5)))

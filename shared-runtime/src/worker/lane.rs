@@ -79,10 +79,13 @@ pub(super) struct LaneState {
     pub tries: u32,
     pub wait_until: Option<Instant>,
     pub committed: i64,
+    /// Cursor when the log's end was last asked for: the answer cannot be less, unless it is another log.
+    pub seen: i64,
     buffer: VecDeque<Item>,
     in_flight: VecDeque<Item>,
     oldest: Option<Instant>,
-    dead_run: usize,
+    /// Records in a row that could not be decoded, up to the cursor.
+    pub dead_run: usize,
 }
 
 impl LaneState {
@@ -104,6 +107,7 @@ impl LaneState {
             tries: 0,
             wait_until: None,
             committed: -1,
+            seen: 0,
             buffer: VecDeque::new(),
             in_flight: VecDeque::new(),
             oldest: None,
@@ -189,6 +193,7 @@ impl LaneState {
         let mut dead = Vec::new();
         let mut last = None;
         let mut timestamp = None;
+        let mut dead_run = self.dead_run;
         while self.in_flight.len() < self.limit {
             match self.buffer.front() {
                 None => break,
@@ -199,8 +204,8 @@ impl LaneState {
                     break;
                 }
                 Some(Item::Dead(letter)) => {
-                    self.dead_run += 1;
-                    if self.dead_run > dead_brake {
+                    dead_run += 1;
+                    if dead_run > dead_brake {
                         return Err(Halt::Brake(format!(
                             "{dead_brake} records in a row cannot be decoded, up to offset {}",
                             letter.offset
@@ -210,7 +215,7 @@ impl LaneState {
                     dead.push(letter.clone());
                 }
                 Some(Item::Record(record, at)) => {
-                    self.dead_run = 0;
+                    dead_run = 0;
                     last = Some((record.entry.offset, record.bytes.clone()));
                     timestamp = timestamp.or(*at);
                     records.push(Arc::clone(record));
@@ -239,7 +244,9 @@ impl LaneState {
             self.cursor = last.offset() + 1;
         }
         let records = self.in_flight.len();
-        self.in_flight.clear();
+        for item in self.in_flight.drain(..) {
+            self.dead_run = if matches!(item, Item::Dead(_)) { self.dead_run + 1 } else { 0 };
+        }
         self.busy_since = None;
         self.tries = 0;
         self.wait_until = None;

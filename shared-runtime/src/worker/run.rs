@@ -332,9 +332,22 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
         }
     }
 
+    /// Waits for the first assignment: a process that is stopped right behind its start has a backlog, too.
+    async fn joined(&mut self, until: tokio::time::Instant) {
+        while self.epoch == 0 {
+            match tokio::time::timeout_at(until, self.log.next()).await {
+                Ok(event) => self.event(event).await,
+                Err(_) => return tracing::error!("stopped before any lane was assigned"),
+            }
+        }
+    }
+
     async fn drain(&mut self, budget: Duration) {
         let until = tokio::time::Instant::now() + budget;
         let started = Instant::now();
+        if self.drain_backlog {
+            self.joined(until).await;
+        }
         let mut goal = if self.drain_backlog {
             self.log.watermarks(self.lanes.keys().cloned().collect()).await.unwrap_or_default()
         } else {

@@ -22,9 +22,11 @@ impl Store {
         on_connection!(self, |q, conn| q::events::ended(conn, now).await)
     }
 
-    /// Gives `StockAdded` rows that are read for the first time their earliest moment.
-    pub async fn hold_back_stock(&self, not_before: Millis) -> Result<usize, StoreError> {
-        on_connection!(self, |q, conn| q::outbox::hold_back_stock(conn, not_before).await)
+    /// Gives a row its earliest moment, unless it has one.
+    pub async fn hold_back(&self, row: &OutboxRow, not_before: Millis) -> Result<(), StoreError> {
+        on_connection!(self, |q, conn| {
+            q::outbox::hold_back(conn, row.event_id, row.ordinal, row.lane, not_before).await
+        })
     }
 
     /// Events behind `after` with rows that may be published now, by id.

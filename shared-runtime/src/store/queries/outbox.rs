@@ -6,8 +6,9 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde_json::json;
 use shared_domain::EventId;
+use shared_proto::Lane;
 
-use super::{Conn, audit, parked, snapshot::STOCK_ADDED};
+use super::{Conn, audit, parked};
 use crate::store::commands::CommandView;
 use crate::store::error_class::StoreError;
 use crate::store::rows::{AuditLine, CommandAppliedRow, CommandStatus, OutboxRow};
@@ -96,13 +97,18 @@ pub async fn unpublished(conn: &mut Conn, event: EventId) -> Result<Vec<OutboxRo
         .await?)
 }
 
-/// Gives `StockAdded` rows that were read for the first time their earliest moment (ms).
-pub async fn hold_back_stock(conn: &mut Conn, not_before: i64) -> Result<usize, StoreError> {
-    let rows = o::table
-        .filter(o::published_at.is_null())
-        .filter(o::kind.eq(STOCK_ADDED))
-        .filter(o::not_before.is_null());
-    Ok(diesel::update(rows).set(o::not_before.eq(Some(not_before))).execute(conn).await?)
+/// Gives a row its earliest moment (ms), unless it has one.
+pub async fn hold_back(
+    conn: &mut Conn,
+    event: EventId,
+    ordinal: i64,
+    lane: i32,
+    not_before: i64,
+) -> Result<(), StoreError> {
+    let row = o::table.filter(o::event_id.eq(event)).filter(o::ordinal.eq(ordinal)).filter(o::lane.eq(lane));
+    let row = row.filter(o::not_before.is_null());
+    diesel::update(row).set(o::not_before.eq(Some(not_before))).execute(conn).await?;
+    Ok(())
 }
 
 /// Notes the broker's ack.
@@ -115,6 +121,17 @@ pub async fn mark_published(
 ) -> Result<(), StoreError> {
     let row = o::table.filter(o::event_id.eq(event)).filter(o::ordinal.eq(ordinal)).filter(o::lane.eq(lane));
     diesel::update(row).set(o::published_at.eq(Some(now))).execute(conn).await?;
+    Ok(())
+}
+
+/// A lane goes on in another log, or elsewhere in this one: its commands that are not applied go out again.
+pub async fn publish_again(conn: &mut Conn, lane: &Lane) -> Result<(), StoreError> {
+    let rows = o::table
+        .filter(o::settled_at.is_null())
+        .filter(o::published_at.is_not_null())
+        .filter(o::topic.eq(&lane.topic))
+        .filter(o::lane.eq(lane.partition));
+    diesel::update(rows).set(o::published_at.eq(None::<i64>)).execute(conn).await?;
     Ok(())
 }
 

@@ -49,6 +49,8 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
         state.halted = old.halted;
         state.recovering = old.recovering;
         state.park = old.park;
+        // Or each look at a halted lane would let another hundred pass the brake.
+        state.dead_run = old.dead_run;
         self.lanes.insert(lane.clone(), state);
         self.spawn_open(lane.clone(), Duration::ZERO);
     }

@@ -55,6 +55,7 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
             self.jobs.spawn(async move {
                 Done::Requests(attempts.store.unpark_requests().await.unwrap_or_default())
             });
+            self.lanes.values_mut().for_each(|l| l.seen = l.cursor);
             let watermarks = self.log.watermarks(self.lanes.keys().cloned().collect());
             self.jobs.spawn(async move { Done::Lag(watermarks.await.unwrap_or_default()) });
         }
@@ -76,6 +77,15 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
     }
 
     pub(super) fn report_lag(&mut self, watermarks: &[(Lane, i64, i64)]) {
+        let shorter = |(lane, _, high): &(Lane, i64, i64)| {
+            self.lanes.get(lane).is_some_and(|s| s.halted.is_none() && s.verify.is_none() && s.seen > *high)
+        };
+        if watermarks.iter().any(shorter) {
+            // The client does not tell of a topic made again, and would go on in it where its offset exists.
+            tracing::warn!("a lane is shorter than it was: every lane is compared with the log");
+            let lanes: Vec<Lane> = self.lanes.keys().cloned().collect();
+            return lanes.iter().for_each(|lane| self.reopen(lane));
+        }
         for (lane, _, high) in watermarks {
             // Nothing left to stumble over.
             let idle = |s: &LaneState| s.halted.is_none() && s.verify.is_none() && s.cursor >= *high;

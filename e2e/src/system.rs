@@ -1,0 +1,265 @@
+//! The whole system over HTTP: every service as a process of its own on real stores, or `event-system serve`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::{Value, json};
+use shared_runtime::auth::DevKey;
+use shared_runtime::store::{DatabaseArgs, Store};
+use tempfile::TempDir;
+
+use crate::column::Column;
+use crate::http::{Answer, bearer, call};
+use crate::process::{Process, binary, free_port};
+use crate::sql::execute;
+
+const BUDGET: Duration = Duration::from_secs(60);
+
+/// Services that are up, and the keys to them.
+pub struct System {
+    /// Public listener.
+    pub public: SocketAddr,
+    /// Admin listener.
+    pub admin: SocketAddr,
+    /// Signs tokens.
+    pub key: DevKey,
+    /// Its database.
+    pub database_url: String,
+    /// The same.
+    pub store: Store,
+    /// Every service; one of them where all roles share a process.
+    pub processes: Vec<Process>,
+    column: Option<Column>,
+    folder: TempDir,
+}
+
+impl System {
+    /// All roles in one process, embedded stores.
+    pub async fn embedded() -> Self {
+        let (folder, key, public, admin) = ground();
+        let data = folder.path().join("data");
+        let mut command = clean("event-system");
+        command.arg("serve").env("DATA_DIR", &data).env("AUTH_DEV_KEY_FILE", key_file(folder.path()));
+        at(&mut command, public, admin);
+        let process = Process::spawn(command, "serve");
+        let url = format!("sqlite://{}", data.join("events.db").display());
+        Self::up(vec![process], None, folder, key, public, admin, url).await
+    }
+
+    /// admin-api, api-gateway and apply-worker on real stores.
+    pub async fn real(name: &str) -> Self {
+        let column = Column::real(name).await;
+        // Redis is shared by all tests, and its keys go by the event's id.
+        let first: i64 = rand::random_range(1_000_000..1_000_000_000_000);
+        execute(&column.database_url, &format!("ALTER TABLE events AUTO_INCREMENT = {first}")).await;
+        let (folder, key, public, admin) = ground();
+        let services = ["apply-worker", "admin-api", "api-gateway"].map(|program| {
+            let mut command = clean(program);
+            at(&mut command, public, admin);
+            on_column(&mut command, &column).env("AUTH_DEV_KEY_FILE", key_file(folder.path()));
+            Process::spawn(command, program)
+        });
+        let url = column.database_url.clone();
+        Self::up(services.into(), Some(column), folder, key, public, admin, url).await
+    }
+
+    async fn up(
+        mut processes: Vec<Process>,
+        column: Option<Column>,
+        folder: TempDir,
+        key: DevKey,
+        public: SocketAddr,
+        admin: SocketAddr,
+        database_url: String,
+    ) -> Self {
+        for process in &mut processes {
+            process.wait_until_ready(BUDGET).await;
+        }
+        let store = Store::open(&DatabaseArgs::default(), &database_url).expect("store");
+        Self { public, admin, key, database_url, store, processes, column, folder }
+    }
+
+    /// On real stores, a worker as after a new deployment.
+    pub fn start_worker_again(&mut self) {
+        if let Some(column) = &self.column {
+            let mut command = clean("apply-worker");
+            on_column(&mut command, column);
+            self.processes.push(Process::spawn(command, "apply-worker"));
+        }
+    }
+
+    /// Where the key lies that signs tokens.
+    pub fn key_file(&self) -> PathBuf {
+        key_file(self.folder.path())
+    }
+
+    /// A member's header line.
+    pub fn member(&self, member: i64) -> String {
+        bearer(&self.key.issue_member(member, Duration::from_secs(600)).expect("token"))
+    }
+
+    /// A staff header line with scopes.
+    pub fn staff(&self, scopes: &str) -> String {
+        bearer(&self.key.issue_staff("ann", scopes, Duration::from_secs(600)).expect("token"))
+    }
+
+    /// Asks the admin listener with every scope.
+    pub async fn ask_admin(&self, method: &str, path: &str, body: Value) -> Answer {
+        let token = self.staff("events:read events:write ops:write");
+        call(self.admin, method, &format!("/admin/v1{path}"), &token, &body).await
+    }
+
+    /// A command of staff; its path under `/commands`.
+    pub async fn command(&self, path: &str, body: Value) -> String {
+        let answer = self.ask_admin("POST", path, body).await;
+        assert_eq!(answer.status, 202, "{answer:?}");
+        assert!(["PENDING", "APPLIED"].contains(&&*answer.text("status")), "{answer:?}");
+        format!("/commands/{}", answer.text("command_id"))
+    }
+
+    /// Waits until a command is applied.
+    pub async fn applied(&self, command: &str) {
+        self.until("the command is applied", async || {
+            self.ask_admin("GET", command, Value::Null).await.text("status") == "APPLIED"
+        })
+        .await;
+    }
+
+    /// Creates an event with stock, schedules it and waits until members see it open; its id.
+    pub async fn open_event(&self, stock: i64) -> i64 {
+        // Within what the log keeps.
+        let ends_at = SystemTime::now() + Duration::from_secs(2 * 24 * 3_600);
+        let draft = json!({
+            "title": "Mugs", "type": "FIRST_COME", "starts_at": "2026-01-01T00:00:00Z",
+            "ends_at": humantime::format_rfc3339_seconds(ends_at).to_string(), "stock": [{"count": stock}],
+            "compliance": {"review_number": "R-1", "approved_from": "2026-01-01T00:00:00Z",
+                           "approved_until": "2099-01-01T00:00:00Z"},
+            "reward": {"reward_type": "FIXED", "fixed_amount": 7},
+            "limits": {"per_member_per_second": 1000},
+        });
+        let made = self.ask_admin("POST", "/events", draft).await;
+        assert_eq!(made.status, 201, "{made:?}");
+        let event = made.json()["event_id"].as_i64().expect("event_id");
+        assert!(made.head.contains(&format!("location: /admin/v1/events/{event}")), "{made:?}");
+        let before = self.event(event).await;
+        before.is(404, "EVENT_NOT_FOUND");
+        self.enter(event, 1).await.is(404, "EVENT_NOT_FOUND");
+        let scheduled = self.command(&format!("/events/{event}/schedule"), Value::Null).await;
+        self.until_status(event, "OPEN").await;
+        self.applied(&scheduled).await;
+        event
+    }
+
+    /// The event as members see it.
+    pub async fn event(&self, event: i64) -> Answer {
+        call(self.public, "GET", &format!("/v1/events/{event}"), "", &Value::Null).await
+    }
+
+    /// Waits until members see the event in this state.
+    pub async fn until_status(&self, event: i64, status: &str) {
+        self.until(status, async || self.event(event).await.text("status") == status).await;
+    }
+
+    /// A member presses the button.
+    pub async fn enter(&self, event: i64, member: i64) -> Answer {
+        let path = format!("/v1/events/{event}/entries");
+        call(self.public, "POST", &path, &self.member(member), &Value::Null).await
+    }
+
+    /// The entry as its receipt shows it.
+    pub async fn entry(&self, accepted: &Answer) -> Answer {
+        let path = format!("/v1/entries/{}", accepted.text("entry_id"));
+        let receipt = format!("x-entry-receipt: {}\r\n", accepted.text("receipt"));
+        call(self.public, "GET", &path, &receipt, &Value::Null).await
+    }
+
+    /// The entry once it is decided.
+    pub async fn outcome(&self, accepted: &Answer) -> Value {
+        let mut last = Value::Null;
+        self.until("the entry is decided", async || {
+            let answer = self.entry(accepted).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+            last = answer.json();
+            last["status"] != "QUEUED"
+        })
+        .await;
+        last
+    }
+
+    /// The entry's row, once it is there, as its member sees it by token.
+    pub async fn row(&self, member: i64, accepted: &Answer) -> Value {
+        let path = format!("/v1/entries/{}", accepted.text("entry_id"));
+        let mut last = Value::Null;
+        self.until("the row is there", async || {
+            let answer = call(self.public, "GET", &path, &self.member(member), &Value::Null).await;
+            last = answer.json();
+            answer.status == 200
+        })
+        .await;
+        last
+    }
+
+    /// Asks again until it holds.
+    pub async fn until(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
+        let until = Instant::now() + BUDGET;
+        while !holds().await {
+            if Instant::now() >= until {
+                let logs: Vec<String> = self.processes.iter().map(Process::log).collect();
+                panic!("not within {BUDGET:?}: {what}; the logs: {}", logs.join("\n"));
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    }
+
+    /// Nothing failed inside: no answer was a 5xx, nothing panicked.
+    pub async fn is_sound(&self) {
+        for process in &self.processes {
+            assert!(!process.log().contains("panicked"), "{}", process.log());
+            let metrics = process.metrics().await.expect("metrics");
+            // "Not ready yet" is the one good 5xx.
+            let mut failed = metrics
+                .lines()
+                .filter(|line| line.contains("status=\"5") && !line.contains("route=\"/readyz\""));
+            assert_eq!(failed.next(), None, "{}", process.log());
+        }
+    }
+}
+
+fn ground() -> (TempDir, DevKey, SocketAddr, SocketAddr) {
+    let folder = tempfile::tempdir().expect("folder");
+    let key = DevKey::create(&key_file(folder.path())).expect("key");
+    let listener = || SocketAddr::from(([127, 0, 0, 1], free_port()));
+    (folder, key, listener(), listener())
+}
+
+fn key_file(folder: &Path) -> PathBuf {
+    folder.join("dev.key")
+}
+
+/// A program with no setting but the log's, whatever the environment says.
+pub fn clean(program: &str) -> Command {
+    let mut command = Command::new(binary(program));
+    command.env_clear().env("LOG", "info,librdkafka=off");
+    command
+}
+
+fn at(command: &mut Command, public: SocketAddr, admin: SocketAddr) {
+    command
+        .env("PUBLIC_ADDR", public.to_string())
+        .env("ADMIN_ADDR", admin.to_string())
+        .env("CLOSE_GRACE", "1s");
+}
+
+/// The settings of a real column's stores.
+pub fn on_column<'c>(command: &'c mut Command, column: &Column) -> &'c mut Command {
+    let redis = std::env::var("REDIS_URL").expect("REDIS_URL is not set; run `make test`");
+    command
+        .env("DATABASE_URL", &column.database_url)
+        .env("REDIS_URL", redis)
+        .env("KAFKA_BROKERS", column.kafka.kafka_brokers.as_deref().expect("real column"))
+        .env("KAFKA_TOPIC_PREFIX", &column.kafka.kafka_topic_prefix)
+        .env("KAFKA_SESSION_TIMEOUT", "6s")
+        .env("ALLOW_UNSAFE_LOG", "true")
+}

@@ -1,0 +1,205 @@
+//! How every program starts with settings that are wrong: exit 2 and a message that names the setting; exit 3 when
+//! something that it needs does not answer.
+#![allow(clippy::expect_used)]
+
+use std::path::Path;
+use std::process::Output;
+use std::time::Duration;
+
+use e2e::process::{free_port, run_to_end};
+use e2e::system::clean;
+use shared_runtime::auth::DevKey;
+use shared_runtime::store::migrate;
+use tokio::task::JoinSet;
+
+const BUDGET: Duration = Duration::from_secs(60);
+const WORKER: &str = "apply-worker";
+const ADMIN: &str = "admin-api";
+const GATEWAY: &str = "api-gateway";
+const SERVE: &str = "event-system";
+
+/// Good settings but for Kafka and Redis, which nobody answers.
+async fn ground() -> (tempfile::TempDir, Vec<(&'static str, String)>) {
+    let folder = tempfile::tempdir().expect("folder");
+    let url = format!("sqlite://{}", folder.path().join("events.db").display());
+    migrate(&url, false).await.expect("migrations");
+    let key = folder.path().join("dev.key");
+    DevKey::create(&key).expect("key");
+    let settings = vec![
+        ("DATABASE_URL", url),
+        ("REDIS_URL", format!("redis://127.0.0.1:{}", free_port())),
+        ("KAFKA_BROKERS", format!("127.0.0.1:{}", free_port())),
+        ("AUTH_DEV_KEY_FILE", key.display().to_string()),
+        ("DATA_DIR", folder.path().display().to_string()),
+        ("PUBLIC_ADDR", "127.0.0.1:0".to_owned()),
+        ("ADMIN_ADDR", "127.0.0.1:0".to_owned()),
+        ("OPS_ADDR", "127.0.0.1:0".to_owned()),
+    ];
+    (folder, settings)
+}
+
+/// Runs a program to its end, with some settings changed; an empty name adds an argument.
+async fn run(program: &str, settings: &[(&'static str, String)], changes: &[(&str, String)]) -> Output {
+    let mut command = clean(program);
+    if program == SERVE {
+        command.arg("serve");
+    }
+    command.envs(settings.iter().map(|(name, value)| (name, value)));
+    for (name, value) in changes {
+        match (*name, value.as_str()) {
+            ("", argument) => drop(command.arg(argument)),
+            (name, "(unset)") => drop(command.env_remove(name)),
+            (name, value) => drop(command.env(name, value)),
+        }
+    }
+    run_to_end(command, BUDGET).await
+}
+
+/// Programs, the setting, its value, and what the message must name.
+type Case = (&'static [&'static str], &'static str, String, &'static str);
+
+fn cases(folder: &Path) -> Vec<Case> {
+    const ALL: &[&str] = &[WORKER, ADMIN, GATEWAY, SERVE];
+    const HTTP: &[&str] = &[ADMIN, GATEWAY, SERVE];
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.join(name);
+        std::fs::write(&path, bytes).expect("file");
+        path.display().to_string()
+    };
+    let missing = folder.join("missing").display().to_string();
+    let text = |text: &str| text.to_owned();
+    let mut cases = vec![
+        // Stores.
+        (ALL, "DATABASE_URL", text("postgres://x"), "DATABASE_URL"),
+        (ALL, "DATABASE_URL", text(""), "DATABASE_URL"),
+        (ALL, "DATABASE_URL", text("(unset)"), "DATABASE_URL"),
+        (ALL, "DATABASE_URL", text("mysql://root@127.0.0.1:port/x"), "DATABASE_URL"),
+        (ALL, "DATABASE_POOL_SIZE", text("many"), "DATABASE_POOL_SIZE"),
+        (ALL, "DATABASE_POOL_SIZE", text("0"), "DATABASE_POOL_SIZE"),
+        (ALL, "DATABASE_LOCK_WAIT", text("5"), "DATABASE_LOCK_WAIT"),
+        (HTTP, "REDIS_URL", text("http://127.0.0.1"), "REDIS_URL"),
+        (HTTP, "REDIS_URL", text(""), "REDIS_URL"),
+        (HTTP, "REDIS_URL", text("(unset)"), "REDIS_URL"),
+        (HTTP, "REDIS_POOL_SIZE", text("0"), "REDIS_POOL_SIZE"),
+        (HTTP, "REDIS_TIMEOUT", text("soon"), "REDIS_TIMEOUT"),
+        (ALL, "KAFKA_BROKERS", text(""), "KAFKA_BROKERS"),
+        (ALL, "KAFKA_BROKERS", text("(unset)"), "KAFKA_BROKERS"),
+        (ALL, "KAFKA_SECURITY_PROTOCOL", text("ssl"), "KAFKA_SECURITY_PROTOCOL"),
+        (ALL, "KAFKA_SESSION_TIMEOUT", text("-1s"), "KAFKA_SESSION_TIMEOUT"),
+        (ALL, "KAFKA_MESSAGE_TIMEOUT", text("3 apples"), "KAFKA_MESSAGE_TIMEOUT"),
+        (ALL, "MIN_LOG_RETENTION", text("week"), "MIN_LOG_RETENTION"),
+        (ALL, "ALLOW_UNSAFE_LOG", text("perhaps"), "ALLOW_UNSAFE_LOG"),
+        // Tokens.
+        (HTTP, "AUTH_DEV_KEY_FILE", missing.clone(), "AUTH_DEV_KEY_FILE"),
+        (HTTP, "AUTH_DEV_KEY_FILE", file("short.key", &[1; 31]), "AUTH_DEV_KEY_FILE"),
+        (HTTP, "AUTH_DEV_KEY_FILE", folder.display().to_string(), "AUTH_DEV_KEY_FILE"),
+        (HTTP, "AUTH_JWKS", missing, "AUTH_"),
+        (HTTP, "AUTH_CACHE_ENTRIES", text("1e6"), "AUTH_CACHE_ENTRIES"),
+        // Listeners.
+        (&[GATEWAY, SERVE], "PUBLIC_ADDR", text("0.0.0.0:0"), "AUTH_DEV_KEY_FILE"),
+        (&[ADMIN, SERVE], "ADMIN_ADDR", text("0.0.0.0:0"), "AUTH_DEV_KEY_FILE"),
+        (&[GATEWAY, SERVE], "PUBLIC_ADDR", text("localhost"), "PUBLIC_ADDR"),
+        (&[ADMIN, SERVE], "ADMIN_ADDR", text("127.0.0.1:70000"), "ADMIN_ADDR"),
+        (ALL, "OPS_ADDR", text("127.0.0.1"), "OPS_ADDR"),
+        (HTTP, "MAX_IN_FLIGHT", text("-1"), "MAX_IN_FLIGHT"),
+        (HTTP, "MAX_CONNECTIONS", text("lots"), "MAX_CONNECTIONS"),
+        (HTTP, "BODY_LIMIT", text("16KiB"), "BODY_LIMIT"),
+        (HTTP, "REQUEST_TIMEOUT", text("15"), "REQUEST_TIMEOUT"),
+        (HTTP, "CORS_ALLOWED_ORIGINS", text("shop.example/path"), "CORS_ALLOWED_ORIGINS"),
+        // Life and log.
+        (ALL, "DRAIN_BUDGET", text("long"), "DRAIN_BUDGET"),
+        (ALL, "SHUTDOWN_BUDGET", text("long"), "SHUTDOWN_BUDGET"),
+        (ALL, "LOG", text("info,=="), "LOG"),
+        (ALL, "LOG_FORMAT", text("xml"), "LOG_FORMAT"),
+        // Their own.
+        (&[WORKER, SERVE], "BATCH_RECORDS", text("0"), "BATCH_RECORDS"),
+        (&[WORKER, SERVE], "BATCH_RECORDS", text("1.5"), "BATCH_RECORDS"),
+        (&[WORKER, SERVE], "BATCH_AGE", text("quick"), "BATCH_AGE"),
+        (&[GATEWAY, SERVE], "RATE_LIMIT_PER_SECOND", text("-1"), "RATE_LIMIT_PER_SECOND"),
+        (&[GATEWAY, SERVE], "RAFFLE_RATE_LIMIT_PER_SECOND", text("x"), "RAFFLE_RATE_LIMIT_PER_SECOND"),
+        (&[GATEWAY, SERVE], "MEMBER_RATE_LIMIT_PER_SECOND", text("-5"), "MEMBER_RATE_LIMIT_PER_SECOND"),
+        (&[GATEWAY, SERVE], "SNAPSHOT_INTERVAL", text("0s"), "SNAPSHOT_INTERVAL"),
+        (&[GATEWAY, SERVE], "SNAPSHOT_INTERVAL", text("2s"), "SNAPSHOT_INTERVAL"),
+        (&[GATEWAY, SERVE], "MAX_STREAMS", text("-1"), "MAX_STREAMS"),
+        (&[GATEWAY, SERVE], "MAX_STREAMS", u64::MAX.to_string(), "MAX_STREAMS"),
+        (&[GATEWAY, SERVE], "STREAM_HEARTBEAT", text("0s"), "STREAM_HEARTBEAT"),
+        (&[ADMIN, SERVE], "CLOSE_GRACE", text("1s"), "CLOSE_GRACE"),
+        (&[ADMIN, SERVE], "CLOSE_GRACE", text("2h"), "CLOSE_GRACE"),
+        (&[SERVE], "DATA_DIR", file("a-file", b""), "DATA_DIR"),
+    ];
+    for (name, value) in [("", "--no-such-flag"), ("", "--log"), ("", "surplus")] {
+        let named = if value == "--log" { "--log" } else { value };
+        cases.push((ALL, name, value.to_owned(), named));
+    }
+    cases
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_setting_is_named_and_ends_the_start_with_2() {
+    let (folder, settings) = ground().await;
+    let mut runs = JoinSet::new();
+    let mut wrong = Vec::new();
+    for (programs, name, value, named) in cases(folder.path()) {
+        for program in programs {
+            let mut changes = vec![(name, value.clone())];
+            if name == "AUTH_JWKS" {
+                changes.push(("AUTH_DEV_KEY_FILE", "(unset)".to_owned()));
+            }
+            if name == "DATA_DIR" {
+                // Only the embedded stores lie there.
+                changes.extend(
+                    ["DATABASE_URL", "REDIS_URL", "KAFKA_BROKERS"].map(|n| (n, "(unset)".to_owned())),
+                );
+            }
+            let (settings, value) = (settings.clone(), value.clone());
+            runs.spawn(async move {
+                let output = run(program, &settings, &changes).await;
+                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                // clap names the flag.
+                let flag = format!("--{}", named.to_lowercase().replace('_', "-"));
+                let names = said.contains(named) || said.contains(&flag);
+                let ok = output.status.code() == Some(2) && names && !said.contains("panicked");
+                (!ok).then(|| format!("{program} {name}={value}: {:?}: {said}", output.status.code()))
+            });
+            if runs.len() >= 6 {
+                wrong.extend(runs.join_next().await.expect("one").expect("no panic"));
+            }
+        }
+    }
+    wrong.extend(runs.join_all().await.into_iter().flatten());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_reached_is_named_and_ends_the_start_with_3() {
+    let (_folder, settings) = ground().await;
+    let nobody = format!("mysql://root:x@127.0.0.1:{}/events", free_port());
+    let keys = format!("http://127.0.0.1:{}/keys", free_port());
+    let jwks: Vec<(&str, String)> = vec![
+        ("AUTH_DEV_KEY_FILE", "(unset)".to_owned()),
+        ("AUTH_JWKS", keys),
+        ("AUTH_ISSUER", "i".to_owned()),
+        ("AUTH_AUDIENCE", "m".to_owned()),
+        ("AUTH_ADMIN_AUDIENCE", "s".to_owned()),
+    ];
+    let mut runs = JoinSet::new();
+    for (program, changes, named) in [
+        (WORKER, vec![], "KAFKA_BROKERS"),
+        (ADMIN, vec![], "KAFKA_BROKERS"),
+        (GATEWAY, vec![], "KAFKA_BROKERS"),
+        (SERVE, vec![], "KAFKA_BROKERS"),
+        (WORKER, vec![("DATABASE_URL", nobody)], "DATABASE_URL"),
+        (ADMIN, jwks.clone(), "AUTH_JWKS"),
+        (GATEWAY, jwks, "AUTH_JWKS"),
+    ] {
+        let settings = settings.clone();
+        runs.spawn(async move {
+            let output = run(program, &settings, &changes).await;
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            let ok = output.status.code() == Some(3) && said.contains(&format!("{named}: cannot be reached"));
+            (!ok).then(|| format!("{program} {changes:?}: {:?}: {said}", output.status.code()))
+        });
+    }
+    let wrong: Vec<String> = runs.join_all().await.into_iter().flatten().collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
