@@ -2,11 +2,17 @@
 
 mod args;
 mod change;
+mod commands;
+mod cursor;
+mod desk;
+mod events;
 mod mirror;
 mod problem;
 mod relay;
 mod routes;
+mod stats;
 mod view;
+mod winners;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +23,7 @@ use shared_runtime::clock::{SharedClock, SharedRandom};
 use shared_runtime::config::ConfigError;
 use shared_runtime::http::{HttpLimits, Router};
 use shared_runtime::lifecycle::Lifecycle;
+use shared_runtime::log::LogEnds;
 use shared_runtime::log::producer::Producer;
 use shared_runtime::redis::RedisClient;
 use shared_runtime::store::Store;
@@ -38,6 +45,8 @@ pub struct AdminParts {
     pub clock: SharedClock,
     /// Ids and salts: the system's cryptographic generator, except in tests.
     pub random: SharedRandom,
+    /// Where the lanes end: for the backlog in the figures.
+    pub ends: Arc<dyn LogEnds>,
     /// Names of the topics.
     pub topics: TopicNames,
     /// Partitions of the apply topic.
@@ -52,13 +61,15 @@ pub struct AdminParts {
 #[derive(Clone)]
 pub struct Admin {
     parts: Arc<AdminParts>,
+    board: Arc<stats::Board>,
     wake: Arc<Notify>,
 }
 
 impl Admin {
     /// From its parts.
     pub fn new(parts: AdminParts) -> Self {
-        Self { parts: Arc::new(parts), wake: Arc::new(Notify::new()) }
+        let parts = Arc::new(parts);
+        Self { board: stats::Board::new(Arc::clone(&parts)), parts, wake: Arc::new(Notify::new()) }
     }
 
     /// The listener's routes. Errors: a CORS origin that is none.

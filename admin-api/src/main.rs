@@ -58,6 +58,7 @@ async fn start(args: AdminProcessArgs, process: &Process) -> Result<(), StartErr
         verifier,
         clock: Arc::new(SystemClock),
         random,
+        ends: producer.clone(),
         topics: args.kafka.topics(),
         apply_lanes: partitions_of(&topics, &args.kafka.topics().name(Topic::Apply)),
         log_retention: shortest_retention(&args.kafka, &topics),

@@ -5,6 +5,7 @@ use shared_runtime::auth::AuthError;
 use shared_runtime::http::Problem;
 use shared_runtime::store::commands::CommandError;
 use shared_runtime::store::error_class::StoreError;
+use warp::http::StatusCode;
 
 /// 503; the cause stands in the log, once.
 pub(crate) fn of_store(error: &StoreError) -> Problem {
@@ -21,6 +22,11 @@ pub(crate) fn of_command(error: CommandError) -> Problem {
             Problem::unprocessable("IDEMPOTENCY_KEY_REUSED", "this key was used with another body")
                 .with_errors(vec![violation])
         }
+        CommandError::Changed => Problem::new(
+            StatusCode::PRECONDITION_FAILED,
+            "PRECONDITION_FAILED",
+            "the event has changed since; read it again",
+        ),
         CommandError::EventNotFound => Problem::event_not_found(),
         CommandError::Conflict(code, detail) => Problem::conflict(code, detail),
         CommandError::Unprocessable(code, detail) => {

@@ -2,10 +2,13 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
-use shared_domain::{EventDefinition, EventPeriod, EventStatus, EventType, Lifecycle, public_status};
+use shared_domain::{
+    EntryStatus, EventDefinition, EventPeriod, EventStatus, EventType, Lifecycle, Reason, public_status,
+};
 use shared_proto::v1::log_record::Kind;
 use shared_runtime::store::commands::{CommandView, EventFacts};
-use shared_runtime::store::rows::{CommandStatus, EventRow, ParkedEvent};
+use shared_runtime::store::desk::MemberEntry;
+use shared_runtime::store::rows::{AuditLine, CommandStatus, EventRow, ParkedEvent};
 use uuid::Uuid;
 
 /// A moment as RFC 3339.
@@ -40,6 +43,7 @@ pub(crate) fn event(row: &EventRow, facts: &EventFacts, now: i64) -> Value {
         "high_traffic": row.high_traffic,
         "topic": row.topic,
         "lanes": definition(row).map(|d| d.lanes),
+        "version": row.version,
         "created_at": time(row.created_at),
         "updated_at": time(row.updated_at),
         "deleted_at": row.deleted_at.map(time),
@@ -47,10 +51,14 @@ pub(crate) fn event(row: &EventRow, facts: &EventFacts, now: i64) -> Value {
     if let Value::Object(later) = later {
         view.extend(later);
     }
+    if let Some((number, from, until)) = &facts.approval {
+        view.insert("compliance".to_owned(), approval(number, *from, *until));
+    }
     view.into()
 }
 
-fn status(row: &EventRow, facts: &EventFacts, now: i64) -> EventStatus {
+/// Its status at `now`.
+pub(crate) fn status(row: &EventRow, facts: &EventFacts, now: i64) -> EventStatus {
     let lifecycle = Lifecycle::from_code(row.lifecycle).unwrap_or(Lifecycle::Closed);
     let (Ok(period), true) = (EventPeriod::new(row.starts_at, row.ends_at), lifecycle != Lifecycle::Draft)
     else {
@@ -69,11 +77,7 @@ fn recreated(row: &EventRow) -> Map<String, Value> {
         .map(|(name, granted)| json!({"option": name.as_str(), "count": granted}))
         .collect();
     let compliance = definition.approval.as_ref().map(|approval| {
-        json!({
-            "review_number": approval.review_number(),
-            "approved_from": time(approval.period().starts_at()),
-            "approved_until": time(approval.period().ends_at()),
-        })
+        self::approval(approval.review_number(), approval.period().starts_at(), approval.period().ends_at())
     });
     let view = json!({
         "type": definition.event_type,
@@ -94,11 +98,77 @@ fn recreated(row: &EventRow) -> Map<String, Value> {
     }
 }
 
-fn definition(row: &EventRow) -> Option<EventDefinition> {
-    match shared_proto::decode(row.scheduled.as_deref()?).ok()? {
+/// The event as it was scheduled.
+pub(crate) fn definition(row: &EventRow) -> Option<EventDefinition> {
+    definition_in(row.scheduled.as_deref()?)
+}
+
+fn definition_in(scheduled: &[u8]) -> Option<EventDefinition> {
+    match shared_proto::decode(scheduled).ok()? {
         (_, Kind::Scheduled(record)) => EventDefinition::from_record(&record).ok(),
         _ => None,
     }
+}
+
+fn approval(number: &str, from: i64, until: i64) -> Value {
+    json!({"review_number": number, "approved_from": time(from), "approved_until": time(until)})
+}
+
+/// An entry for the support desk.
+pub(crate) fn member_entry(found: &MemberEntry) -> Value {
+    let row = &found.entry;
+    let scheduled = found.scheduled.as_deref().and_then(definition_in);
+    let option = row.option_index.and_then(|i| usize::try_from(i).ok());
+    let name = option.and_then(|i| Some(scheduled.as_ref()?.options.get(i)?.0.as_str()));
+    let status = EntryStatus::from_code(row.status);
+    let mut view = json!({
+        "entry_id": Uuid::from_slice(&row.entry_id).ok(),
+        "event_id": row.event_id,
+        "event_title": found.title,
+        "status": status,
+        "lane": row.lane,
+        "seq": row.seq,
+        "offset": row.log_offset,
+        "accepted_at": time(row.accepted_at),
+        "decided_at": time(row.decided_at),
+        "approval": match &found.approval {
+            Some(changed) => approval(&changed.review_number, changed.approved_from, changed.approved_until),
+            None => scheduled.as_ref().and_then(|d| d.approval.as_ref()).map_or(Value::Null, |first| {
+                approval(first.review_number(), first.period().starts_at(), first.period().ends_at())
+            }),
+        },
+    });
+    view["review_number"] = view["approval"]["review_number"].clone();
+    if let Some(reason) = row.reason.and_then(Reason::from_code) {
+        view["reason"] = json!(reason);
+    }
+    if let Some(name) = name {
+        view["option"] = name.into();
+    }
+    if let Some(rank) = row.entry_rank {
+        view["rank"] = rank.into();
+    }
+    if status == Some(EntryStatus::Win) {
+        view["reward_amount"] = row.reward_amount.into();
+    }
+    view
+}
+
+/// A line of the audit log.
+pub(crate) fn audit(line: &AuditLine) -> Value {
+    let detail: Value = serde_json::from_str(&line.detail).unwrap_or_else(|_| line.detail.as_str().into());
+    let mut view = json!({
+        "at": time(line.at),
+        "actor": line.actor,
+        "action": line.action,
+        "request_id": line.request_id,
+        "outcome": line.outcome,
+        "detail": detail,
+    });
+    if let Some(event) = line.event_id {
+        view["event_id"] = event.into();
+    }
+    view
 }
 
 /// A command.

@@ -9,43 +9,6 @@ use serde_json::{Value, json};
 use support::{draft, world};
 
 #[tokio::test]
-async fn every_route_asks_for_its_scope_first() {
-    let w = world(None).await;
-    let id = w.scheduled(&draft()).await;
-    let missing = "00000000-0000-8000-8000-000000000000";
-    for (method, path, scope, status) in [
-        ("POST", "/admin/v1/events".to_owned(), "events:write", 422),
-        ("GET", "/admin/v1/events".to_owned(), "events:read", 200),
-        ("GET", format!("/admin/v1/events/{id}"), "events:read", 200),
-        ("POST", format!("/admin/v1/events/{id}/schedule"), "events:write", 409),
-        ("POST", format!("/admin/v1/events/{id}/pause"), "events:write", 202),
-        ("POST", format!("/admin/v1/events/{id}/resume"), "events:write", 202),
-        ("POST", format!("/admin/v1/events/{id}/stock"), "events:write", 422),
-        ("PUT", format!("/admin/v1/events/{id}/limits"), "ops:write", 200),
-        ("PUT", format!("/admin/v1/events/{id}/high-traffic"), "ops:write", 422),
-        ("POST", format!("/admin/v1/events/{id}/close"), "events:write", 202),
-        ("GET", format!("/admin/v1/commands/{missing}"), "events:read", 404),
-        ("GET", "/admin/v1/parked".to_owned(), "ops:write", 200),
-        ("POST", format!("/admin/v1/parked/{id}/unpark"), "ops:write", 409),
-    ] {
-        let member = w.key.issue_member(1, Duration::from_secs(60)).unwrap();
-        let others: Vec<&str> =
-            ["events:read", "events:write", "ops:write"].into_iter().filter(|s| *s != scope).collect();
-        let (wrong, right) = (w.staff(&others.join(" ")), w.staff(scope));
-        for (token, expected) in [
-            (None, 401),
-            (Some("x"), 401),
-            (Some(&*member), 403),
-            (Some(&*wrong), 403),
-            (Some(&*right), status),
-        ] {
-            let (got, body) = w.send(method, &path, token, None, &json!({})).await;
-            assert_eq!(got, expected, "{method} {path}: {body}");
-        }
-    }
-}
-
-#[tokio::test]
 async fn violations_name_their_places_and_states_their_codes() {
     let w = world(Some(Duration::from_secs(24 * 3600))).await;
     let mut bad = draft();

@@ -19,4 +19,6 @@ pub mod scenarios;
 pub mod schema;
 pub mod sql;
 pub mod stack;
+pub mod staff;
+pub mod statement_proxy;
 pub mod system;

@@ -101,6 +101,16 @@ pub async fn read_entries(column: &Column, lane: i32) -> Vec<(i64, i64)> {
     entries.collect()
 }
 
+/// Offset, event and kind of every record of a lane, by offset; what does not decode is left out.
+pub async fn read_records(column: &Column, lane: i32) -> Vec<(i64, i64, Kind)> {
+    let messages = read(column, column.topic(), lane).await;
+    let decoded = messages.iter().filter_map(|m| {
+        let (event, kind) = decode(m.payload().unwrap_or_default()).ok()?;
+        Some((m.offset(), event, kind))
+    });
+    decoded.collect()
+}
+
 /// Every record of a partition, by a plain consumer that shares no code with the worker.
 pub async fn read(column: &Column, topic: String, lane: i32) -> Vec<OwnedMessage> {
     let kafka = column.kafka.clone();

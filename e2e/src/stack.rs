@@ -67,8 +67,9 @@ pub async fn load_backup(url: &str, dump: Vec<u8>) {
 
 /// Puts the tables of a restored database in the place of the damaged ones, in one statement.
 pub async fn swap_in(url: &str, restored_url: &str) {
-    const TABLES: [&str; 6] = [
+    const TABLES: [&str; 7] = [
         "command_applied",
+        "event_approval",
         "event_entry",
         "event_lane",
         "event_stock",

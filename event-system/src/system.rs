@@ -120,6 +120,7 @@ impl System {
             verifier,
             clock: Arc::new(SystemClock),
             random,
+            ends: producer.clone(),
             topics: args.kafka.topics(),
             apply_lanes: lanes,
             log_retention: retention,

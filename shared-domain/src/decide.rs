@@ -161,7 +161,16 @@ impl Folder<'_> {
     ) -> Result<CommandOutcome, String> {
         let approval = changed.approval.as_ref().ok_or("ApprovalChanged without an approval")?;
         let approval = approval_of(approval).map_err(|e| e.to_string())?;
-        self.event(record.event_id)?.lane.approval = Some(approval);
+        let lane = &mut self.event(record.event_id)?.lane;
+        if lane.deleted_at.is_some() {
+            return Ok(CommandOutcome::Refused("DELETED"));
+        }
+        if lane.closed_at.is_some() {
+            return Ok(CommandOutcome::Refused("CLOSED"));
+        }
+        let first = lane.seq.checked_add(1).ok_or("seq overflows")?;
+        lane.approval = Some(approval.clone());
+        self.fold.decisions.approvals.insert((record.event_id, first), approval);
         Ok(CommandOutcome::Applied)
     }
 

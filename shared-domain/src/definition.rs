@@ -138,7 +138,7 @@ impl EventDefinition {
             starts_at_ms: self.period.starts_at(),
             ends_at_ms: self.period.ends_at(),
             time_zone: self.time_zone.clone(),
-            approval: self.approval.as_ref().map(approval_record),
+            approval: self.approval.as_ref().map(Approval::to_record),
             internal_test: self.internal_test,
             max_winners: self.max_winners,
             target_condition: self.target_condition.clone(),
@@ -317,11 +317,14 @@ fn rule(field: &'static str) -> impl Fn(RuleError) -> DefinitionError {
     move |error| DefinitionError::Rule { field, error }
 }
 
-fn approval_record(approval: &Approval) -> v1::Approval {
-    v1::Approval {
-        review_number: approval.review_number().to_owned(),
-        from_ms: approval.period().starts_at(),
-        until_ms: approval.period().ends_at(),
+impl Approval {
+    /// As it stands in a record.
+    pub fn to_record(&self) -> v1::Approval {
+        v1::Approval {
+            review_number: self.review_number().to_owned(),
+            from_ms: self.period().starts_at(),
+            until_ms: self.period().ends_at(),
+        }
     }
 }
 

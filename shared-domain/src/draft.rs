@@ -7,9 +7,10 @@ mod reward;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{ContactCollection, EventType, OptionName, RuleError};
+use crate::{ComplianceDraft, ContactCollection, EventType, OptionName, RuleError};
 
 pub use check::check_draft;
+pub(crate) use check::check_text;
 pub use draw::{BeaconDraft, DrawDraft};
 pub use reward::RewardDraft;
 
@@ -74,18 +75,6 @@ pub struct EventDraft {
     /// An event for staff's own tests: needs no compliance data.
     #[serde(default)]
     pub internal_test: bool,
-}
-
-/// Compliance part of a draft.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ComplianceDraft {
-    /// Number of the review.
-    pub review_number: String,
-    /// First instant approved.
-    pub approved_from: DateTime<Utc>,
-    /// First instant behind.
-    pub approved_until: DateTime<Utc>,
 }
 
 /// One option of a draft.

@@ -78,6 +78,11 @@ impl EventKeys {
         EntryId(uuid::Builder::from_custom_bytes(id).into_uuid())
     }
 
+    /// Whether `mac` is that of a receipt, by the library's comparison in constant time.
+    pub(crate) fn is_receipt_mac(&self, bytes: &[u8], mac: &[u8; 16]) -> bool {
+        self.receipt.clone().chain_update(bytes).verify_truncated_left(mac).is_ok()
+    }
+
     /// MAC of a receipt: the first 16 bytes of HMAC-SHA256 under `HMAC(salt, "receipt/v1")`.
     pub(crate) fn receipt_mac(&self, bytes: &[u8]) -> [u8; 16] {
         let full = self.receipt.clone().chain_update(bytes).finalize().into_bytes();

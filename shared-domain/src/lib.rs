@@ -2,6 +2,7 @@
 //!
 //! Everything that decides an outcome is here, so that a replay, a simulator and the live workers agree.
 
+mod approval_draft;
 mod decide;
 mod definition;
 mod digest;
@@ -9,25 +10,30 @@ mod draft;
 pub mod draw;
 mod entry_id;
 mod hex;
+mod misfit;
 mod outcome;
+mod patch;
 mod public_status;
 mod receipt;
 mod reward;
 mod value;
 
+pub use approval_draft::ComplianceDraft;
 pub use decide::{
     CommandOutcome, DecidedCommand, DecidedEntry, Decisions, EventInLane, Fold, Known, LaneState, LogEntry,
     Undecidable, decide,
 };
 pub use definition::{DefinitionError, EventDefinition, RULES_VERSION, WrappedKeys};
 pub use digest::{DIGEST_START, Digest, digest_step};
+use draft::check_text;
 pub use draft::{
-    BeaconDraft, ComplianceDraft, DrawDraft, EventDraft, LimitsDraft, RewardDraft, StockDraft, Violation,
-    check_draft,
+    BeaconDraft, DrawDraft, EventDraft, LimitsDraft, RewardDraft, StockDraft, Violation, check_draft,
 };
 pub use entry_id::{EntryId, EventKeys};
 pub use hex::{Hex32, HexBytes, HexError};
+pub use misfit::misfit_text;
 pub use outcome::{EntryStatus, Reason};
+pub use patch::{patch_draft, patch_text, patches_text_only};
 pub use public_status::{EventStatus, Lifecycle, public_status};
 pub use receipt::{Receipt, ReceiptError};
 pub use reward::{

@@ -1,18 +1,24 @@
 //! An admin API over a SQLite file and a log in memory.
 #![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use admin_api::{Admin, AdminParts};
+use admin_api::{Admin, AdminParts, Relay};
 use serde_json::{Value, json};
+use shared_domain::{EventKeys, LogEntry};
+use shared_proto::v1::{self, log_record::Kind};
+use shared_proto::{Lane, Topic, TopicNames};
 use shared_runtime::auth::{DevKey, Verifier};
-use shared_runtime::clock::{ManualClock, SeededRandom};
+use shared_runtime::clock::{Clock, ManualClock, SeededRandom};
 use shared_runtime::http::{HttpLimits, serve};
+use shared_runtime::log::LogEnds;
 use shared_runtime::log::producer::{ProduceError, Producer, ToProduce};
 use shared_runtime::redis::RedisClient;
+use shared_runtime::store::rows::ProgressRow;
 use shared_runtime::store::{DatabaseArgs, Store, migrate};
+use shared_runtime::worker::batch::{BatchRecord, LaneBatch, LaneMemory};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -20,11 +26,15 @@ use tokio_util::sync::CancellationToken;
 pub const NOW: i64 = 1_767_225_600_000; // 2026-01-01T00:00:00Z
 pub const GRACE_MS: i64 = 10_000;
 pub const LANES: i32 = 4;
+/// Records a batch of a worker has.
+const BATCH: i64 = 1_000;
 
 #[derive(Default)]
 pub struct MemoryLog {
     pub records: Mutex<Vec<(i32, Vec<u8>)>>,
     pub broken: AtomicBool,
+    /// How often somebody asked where the lanes end.
+    pub asked: AtomicUsize,
     /// A lane that refuses.
     pub broken_lane: Mutex<Option<i32>>,
     /// A lane that does not answer until `release`.
@@ -51,7 +61,32 @@ impl Producer for MemoryLog {
     }
 }
 
+/// Offsets count over all lanes.
+impl LogEnds for MemoryLog {
+    fn log_id(&self) -> &str {
+        "memory"
+    }
+
+    fn ends(&self, lanes: Vec<Lane>) -> futures::future::BoxFuture<'static, Result<Vec<i64>, String>> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let end = self.records.lock().unwrap().len() as i64;
+        Box::pin(async move { Ok(vec![end; lanes.len()]) })
+    }
+}
+
 impl MemoryLog {
+    /// A member's entry, as the gateway would have published it.
+    pub fn enter(&self, event: i64, lane: i32, member: i64, accepted_at_ms: i64, options: &[u32]) {
+        let entry = v1::Entry {
+            entry_id: EventKeys::new(&[3; 32]).entry_id(member, Some(&event.to_string())).as_bytes().to_vec(),
+            member_id: member,
+            accepted_at_ms,
+            options: options.to_vec(),
+            sealed_contact: Vec::new(),
+        };
+        self.records.lock().unwrap().push((lane, shared_proto::encode(event, Kind::Entry(entry))));
+    }
+
     /// Event, lane and kind of every record.
     pub fn kinds(&self) -> Vec<(i64, i32, String)> {
         let records = self.records.lock().unwrap();
@@ -69,6 +104,7 @@ pub struct World {
     pub admin: Admin,
     pub log: Arc<MemoryLog>,
     pub key: DevKey,
+    relay: OnceLock<Relay<MemoryLog>>,
     addr: std::net::SocketAddr,
     stop: CancellationToken,
     _dir: tempfile::TempDir,
@@ -91,13 +127,15 @@ pub async fn world_with(retention: Option<Duration>, redis: Option<RedisClient>,
     let store = Store::open(&DatabaseArgs::default(), &url).unwrap();
     let key = DevKey::new([7; 32]);
     let clock = Arc::new(ManualClock::new(NOW));
+    let log: Arc<MemoryLog> = Arc::default();
     let admin = Admin::new(AdminParts {
         store: store.clone(),
         redis,
         verifier: Verifier::development(&key, 100),
         clock: clock.clone(),
         random: Arc::new(SeededRandom::new(1)),
-        topics: shared_proto::TopicNames::default(),
+        ends: log.clone(),
+        topics: TopicNames::default(),
         apply_lanes: LANES,
         log_retention: retention,
         close_grace: Duration::from_millis(grace_ms as u64),
@@ -107,7 +145,7 @@ pub async fn world_with(retention: Option<Duration>, redis: Option<RedisClient>,
     let stop = CancellationToken::new();
     let router = admin.router(HttpLimits::default()).unwrap();
     tokio::spawn(serve(listener, router, stop.clone(), Duration::from_secs(1)));
-    World { store, clock, admin, log: Arc::default(), key, addr, stop, _dir: dir }
+    World { store, clock, admin, log, key, relay: OnceLock::new(), addr, stop, _dir: dir }
 }
 
 pub fn draft() -> Value {
@@ -123,6 +161,20 @@ pub fn open_to_all() -> Value {
         "title": "g", "type": "GENERAL", "internal_test": true,
         "starts_at": "2026-01-01T00:00:00Z", "ends_at": "2026-01-02T00:00:00Z",
     })
+}
+
+/// The body without its chunks.
+fn dechunked(head: &str, body: &str) -> String {
+    if !head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+        return body.to_owned();
+    }
+    let (mut rest, mut whole) = (body, String::new());
+    while let Some((size, after)) = rest.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).unwrap();
+        whole += &after[..size];
+        rest = after[size..].trim_start_matches("\r\n");
+    }
+    whole
 }
 
 impl World {
@@ -143,22 +195,107 @@ impl World {
         key: Option<&str>,
         body: &Value,
     ) -> (u16, Value) {
+        let key: Vec<(&str, &str)> = key.map(|key| ("idempotency-key", key)).into_iter().collect();
+        let (status, _, text) = self.ask(method, path, token, &key, body).await;
+        (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    /// Status, head and body.
+    pub async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> (u16, String, String) {
+        let mut stream = self.open(method, path, token, headers, body).await;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        let status = text.split(' ').nth(1).unwrap().parse().unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        (status, head.to_owned(), dechunked(head, body))
+    }
+
+    /// Sends a request and gives the connection.
+    pub async fn open(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> TcpStream {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let mut head = format!("{method} {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n");
         head += &format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
         if let Some(token) = token {
             head += &format!("authorization: Bearer {token}\r\n");
         }
-        if let Some(key) = key {
-            head += &format!("idempotency-key: {key}\r\n");
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
         }
         let mut stream = TcpStream::connect(self.addr).await.unwrap();
         stream.write_all(format!("{head}\r\n{body}").as_bytes()).await.unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await.unwrap();
-        let status = text.split(' ').nth(1).unwrap().parse().unwrap();
-        let json = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-        (status, serde_json::from_str(json).unwrap_or(Value::Null))
+        stream
+    }
+
+    /// The relay publishes, every lane applies what is in the log, the relay settles it.
+    pub async fn decide(&self) {
+        let relay = self.relay.get_or_init(|| self.admin.relay(self.log.clone()));
+        assert!(relay.pass().await.unwrap());
+        let topic = TopicNames::default().name(Topic::Apply);
+        let records = self.log.records.lock().unwrap().clone();
+        for partition in 0..LANES {
+            let lane = Lane::new(topic.clone(), partition);
+            let mut from = match self.store.progress_of(&lane).await.unwrap().first() {
+                Some(row) => row.next_offset,
+                None => {
+                    let row = ProgressRow {
+                        log_id: "memory".to_owned(),
+                        topic: topic.clone(),
+                        partition_id: partition,
+                        next_offset: 0,
+                        last_hash: None,
+                        updated_at: 0,
+                    };
+                    self.store.insert_progress(&row).await.unwrap();
+                    0
+                }
+            };
+            let end = records.len() as i64;
+            while from < end {
+                // As a worker cuts them.
+                let to = end.min(from + BATCH);
+                let own = (from..to).map(|offset| (offset, &records[offset as usize]));
+                let batch = LaneBatch {
+                    log_id: "memory".into(),
+                    lane: lane.clone(),
+                    from,
+                    to,
+                    last_hash: [0; 32],
+                    records: own
+                        .filter(|(_, (l, _))| *l == partition)
+                        .map(|(offset, (_, bytes))| {
+                            let (event_id, kind) = shared_proto::decode(bytes).unwrap();
+                            let entry = LogEntry { offset, event_id, kind };
+                            Arc::new(BatchRecord { entry, bytes: bytes.clone().into() })
+                        })
+                        .collect(),
+                    park: Default::default(),
+                };
+                self.store.apply(&batch, &LaneMemory::default(), self.clock.now_ms()).await.unwrap();
+                from = to;
+            }
+        }
+        assert!(relay.pass().await.unwrap());
+    }
+
+    /// GET with every scope.
+    pub async fn get(&self, path: &str) -> Value {
+        let (status, body) = self.call("GET", path, &Value::Null).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        body
     }
 
     /// A new event; its id.

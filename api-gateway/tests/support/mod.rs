@@ -55,7 +55,8 @@ impl Default for TestLog {
 }
 
 impl TestLog {
-    fn append(&self, lane: i32, value: &[u8]) -> i64 {
+    /// As a producer would; gives the offset.
+    pub fn append(&self, lane: i32, value: &[u8]) -> i64 {
         let mut lanes = self.lanes.lock().unwrap();
         let records = lanes.entry(lane).or_default();
         records.push(value.to_vec());

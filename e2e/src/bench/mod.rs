@@ -6,6 +6,7 @@ pub mod gateway;
 pub mod http;
 pub mod memory;
 mod service;
+pub mod winners;
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use e2e::bench::{Table, decide, draw, gateway, http, memory};
+use e2e::bench::{Table, decide, draw, gateway, http, memory, winners};
 
 /// Ours beside the raw ceiling, interleaved; median and range
 #[derive(Parser)]
@@ -31,6 +31,9 @@ struct Cli {
     /// Entrants in part (d)
     #[arg(long, global = true, default_value_t = 1_000_000)]
     entrants: u64,
+    /// Winners in part (e)
+    #[arg(long, global = true, default_value_t = 100_000)]
+    winners: i64,
 }
 
 #[derive(Subcommand)]
@@ -43,6 +46,8 @@ enum Part {
     Memory,
     /// (d) Selection of a draw's winners; needs no stores
     Draw,
+    /// (e) Export of winners
+    Winners,
     /// The bare route that (b) compares with
     #[command(hide = true)]
     BareWarp { addr: SocketAddr, answer: PathBuf },
@@ -72,6 +77,10 @@ async fn main() -> ExitCode {
     if part(|p| matches!(p, Part::Draw)) {
         println!("(d) draw");
         draw::bench(&mut table, cli.repetitions, cli.entrants);
+    }
+    if part(|p| matches!(p, Part::Winners)) {
+        println!("(e) winners");
+        winners::bench(&mut table, cli.repetitions, cli.winners).await;
     }
     let (text, missed) = table.finish();
     println!("\nmedian (range) of {} repetitions{text}", cli.repetitions);

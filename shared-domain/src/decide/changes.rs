@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::EventInLane;
-use crate::{EntryId, EntryStatus, EventId, MemberId, Millis, Reason};
+use crate::{Approval, EntryId, EntryStatus, EventId, MemberId, Millis, Reason};
 
 /// One new row of `event_entry`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +67,8 @@ pub struct Decisions {
     pub won: BTreeMap<(EventId, u16), i64>,
     /// Prizes added, by event and option index.
     pub added: BTreeMap<(EventId, u16), i64>,
+    /// Approvals that changed, by event and by the first place (`seq`) that they judge.
+    pub approvals: BTreeMap<(EventId, i64), Approval>,
     /// Offsets given up by `Rejected` records in this batch: event, offset, command.
     pub given_up: Vec<(EventId, i64, [u8; 16])>,
     /// Records that repeated an entry or a command.

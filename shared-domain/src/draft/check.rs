@@ -15,6 +15,14 @@ const CONTENT_MAX: usize = 20_000;
 const OPTIONS_MAX: usize = 1_000;
 const CLAIM_DAYS: i64 = 30;
 
+/// Rules of what members read.
+pub(crate) fn check_text(title: &str, content: &str) -> Vec<Violation> {
+    let mut check = Check::default();
+    check.text("/title", title, TITLE_MAX, true);
+    check.text("/content", content, CONTENT_MAX, false);
+    check.0
+}
+
 /// Checks a draft. The definition still lacks what scheduling fixes: topic, lanes, salt, draw commitment and wrapped keys
 /// are empty. Whether a named beacon is known and late enough is asked of [`crate::draw::Chains::check_round`].
 pub fn check_draft(draft: &EventDraft) -> Result<EventDefinition, Vec<Violation>> {
@@ -23,8 +31,7 @@ pub fn check_draft(draft: &EventDraft) -> Result<EventDefinition, Vec<Violation>
 
 fn check_served(draft: &EventDraft, served: Served) -> Result<EventDefinition, Vec<Violation>> {
     let mut check = Check::default();
-    check.text("/title", &draft.title, TITLE_MAX, true);
-    check.text("/content", &draft.content, CONTENT_MAX, false);
+    check.0.extend(check_text(&draft.title, &draft.content));
     if draft.time_zone.parse::<chrono_tz::Tz>().is_err() {
         check.fail("/time_zone", "is not a known time zone (IANA name)");
     }
@@ -40,6 +47,7 @@ fn check_served(draft: &EventDraft, served: Served) -> Result<EventDefinition, V
     }
     let draw = check.draw(draft);
     check.participation(draft);
+    check.contacts(draft);
     check.unsupported(draft, served);
     if let Some(limits) = &draft.limits {
         check.0.extend(limits.violations("/limits"));
@@ -50,7 +58,7 @@ fn check_served(draft: &EventDraft, served: Served) -> Result<EventDefinition, V
     check.years(draft);
     let default = draft.ends_at.checked_add_signed(chrono::TimeDelta::days(CLAIM_DAYS));
     let claim_until = draft.claim_until.or(default).unwrap_or(DateTime::<Utc>::MAX_UTC);
-    if claim_until <= draft.starts_at {
+    if draft.claim_until.is_some() && claim_until <= draft.starts_at {
         check.fail("/claim_until", RuleError::EndNotAfterStart);
     }
     let (Some(period), true) = (period, check.0.is_empty()) else {
@@ -108,13 +116,7 @@ impl Check {
             ("/ends_at", Some(draft.ends_at)),
             ("/claim_until", draft.claim_until),
         ];
-        let approved = draft.compliance.iter().flat_map(|compliance| {
-            [
-                ("/compliance/approved_from", Some(compliance.approved_from)),
-                ("/compliance/approved_until", Some(compliance.approved_until)),
-            ]
-        });
-        for (pointer, at) in moments.into_iter().chain(approved) {
+        for (pointer, at) in moments {
             if at.is_some_and(|at| !(1..=9999).contains(&at.year())) {
                 self.fail(pointer, "must lie in the years 1 to 9999");
             }
@@ -134,13 +136,8 @@ impl Check {
             }
             return None;
         };
-        let approved =
-            self.period("/compliance/approved_until", &compliance.approved_from, &compliance.approved_until);
-        let any = EventPeriod::new(0, 1).ok()?;
-        let approval = Approval::new(&compliance.review_number, approved.unwrap_or(any))
-            .map_err(|e| self.fail("/compliance/review_number", e))
-            .ok();
-        if let (Some(approved), Some(period)) = (approved, period)
+        let approval = compliance.check("/compliance").map_err(|wrong| self.0.extend(wrong)).ok();
+        if let (Some(approved), Some(period)) = (approval.as_ref().map(Approval::period), period)
             && !approved.covers(period)
         {
             let (pointer, what) = if period.starts_at() < approved.starts_at() {
@@ -230,6 +227,23 @@ impl Check {
         }
     }
 
+    /// Contact data that nobody could give, or until a moment that means nothing.
+    fn contacts(&mut self, draft: &EventDraft) {
+        if draft.contact_collection == ContactCollection::AtApply && !draft.missions.is_empty() {
+            self.fail(
+                "/contact_collection",
+                "must not be AT_APPLY with missions: their entries carry no contact",
+            );
+        }
+        // In raffles it also bounds how long alternates may move up.
+        if draft.contact_collection == ContactCollection::None
+            && draft.claim_until.is_some()
+            && draft.event_type != EventType::Raffle
+        {
+            self.fail("/claim_until", "is only for events that collect contact data");
+        }
+    }
+
     /// Parts of the contract that this build does not serve are refused, never half-done.
     fn unsupported(&mut self, draft: &EventDraft, served: Served) {
         if draft.event_type == EventType::Raffle && !served.raffles {
@@ -309,6 +323,7 @@ mod tests {
             (json!({"lane": -1}), "/lane"),
             (json!({"limits": {"per_second": -1}}), "/limits/per_second"),
             (json!({"claim_until": "2025-01-01T00:00:00Z"}), "/claim_until"),
+            (json!({"claim_until": "2026-02-01T00:00:00Z", "contact_collection": "NONE"}), "/claim_until"),
         ] {
             assert_eq!(pointers(patch.clone()), [expected], "{patch}");
         }

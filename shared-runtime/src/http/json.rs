@@ -3,7 +3,7 @@
 use http::{HeaderMap, header};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
-use serde_path_to_error::{Path, Segment};
+use shared_domain::{Violation, misfit_text};
 
 use super::Problem;
 
@@ -40,7 +40,7 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         },
         Err(error) => error,
     };
-    let text = message(error.inner());
+    let text = misfit_text(error.inner());
     if error.inner().classify() != Category::Data || text.starts_with("duplicate field") {
         return Err(Problem::invalid_json(error.inner().to_string()));
     }
@@ -48,37 +48,7 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     if let Err(syntax) = serde_json::from_slice::<IgnoredAny>(body) {
         return Err(Problem::invalid_json(syntax.to_string()));
     }
-    Err(Problem::invalid(pointer(error.path(), &text), text))
-}
-
-/// The error without " at line 1 column 9", which says nothing about a place in a document without lines.
-fn message(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    match text.rfind(" at line ") {
-        Some(end) => text[..end].to_owned(),
-        None => text,
-    }
-}
-
-/// The place as an RFC 6901 pointer; a missing field is named as if it were there.
-fn pointer(path: &Path, message: &str) -> String {
-    let mut pointer = String::new();
-    let mut push = |part: &str| {
-        pointer.push('/');
-        pointer.push_str(&part.replace('~', "~0").replace('/', "~1"));
-    };
-    for segment in path {
-        match segment {
-            Segment::Seq { index } => push(&index.to_string()),
-            Segment::Map { key } => push(key),
-            Segment::Enum { variant } => push(variant),
-            Segment::Unknown => {}
-        }
-    }
-    if let Some(rest) = message.strip_prefix("missing field `") {
-        push(rest.trim_end_matches('`'));
-    }
-    pointer
+    Err(Problem::invalid_request(vec![Violation::of_misfit(&error)]))
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(2);
 /// A producer on a Kafka cluster. Cheap to clone.
 #[derive(Clone)]
 pub struct KafkaProducer {
-    inner: FutureProducer,
+    pub(super) inner: FutureProducer,
     log_id: String,
     batches: Batches,
     message_timeout: Duration,

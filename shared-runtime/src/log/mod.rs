@@ -2,6 +2,7 @@
 
 mod args;
 mod batching;
+mod ends;
 mod kafka_producer;
 mod kafka_reader;
 pub mod producer;
@@ -10,6 +11,7 @@ mod scan;
 mod topics;
 
 pub use args::KafkaArgs;
+pub use ends::LogEnds;
 pub use kafka_producer::KafkaProducer;
 pub use kafka_reader::KafkaLaneLog;
 pub use scan::scan;

@@ -27,6 +27,9 @@ pub struct EventFacts {
     pub exhausted: bool,
     /// Name, granted and left of each option.
     pub options: Vec<(String, i64, i64)>,
+    /// The approval in force at the end of every lane: review number, from, until (ms). `None` where the lanes do not
+    /// agree (yet), or have none.
+    pub approval: Option<(String, i64, i64)>,
 }
 
 impl Store {
@@ -72,11 +75,6 @@ impl Store {
     /// One event, deleted ones too.
     pub async fn event(&self, id: EventId) -> Result<Option<EventRow>, StoreError> {
         on_connection!(self, |q, conn| q::events::get(conn, id).await)
-    }
-
-    /// Events below an id, newest first.
-    pub async fn events(&self, before: EventId, limit: i64) -> Result<Vec<EventRow>, StoreError> {
-        on_connection!(self, |q, conn| q::events::list(conn, before, limit).await)
     }
 
     /// What the lanes say about these events, in the same order.

@@ -7,7 +7,7 @@ use shared_domain::{EntryId, EventDefinition, EventId, MemberId};
 use shared_proto::Lane;
 
 use super::error_class::StoreError;
-use super::rows::{CommandAppliedRow, EntryRow, LaneRow, ParkedRow, StockRow};
+use super::rows::{ApprovalRow, CommandAppliedRow, EntryRow, LaneRow, ParkedRow, StockRow};
 
 /// A move of a lane's cursor, as the fence checks it.
 #[derive(Debug, Clone)]
@@ -115,6 +115,11 @@ pub trait LaneTx: Send {
     fn insert_commands(
         &mut self,
         rows: Vec<CommandAppliedRow>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Notes approvals from their places on; one that judged nothing gives way.
+    fn put_approvals(
+        &mut self,
+        rows: Vec<ApprovalRow>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Parks records of an event; makes a placeholder lane row where there is none.
     fn park(

@@ -2,6 +2,7 @@
 //! loading the same files under both `mysql` and `sqlite`, where `Conn` is the connection (DESIGN section 3).
 
 pub mod commands;
+pub mod desk;
 pub mod error_class;
 pub mod lane_tx;
 mod migrate;

@@ -10,7 +10,7 @@ use shared_domain::{Approval, DecidedEntry, EntryId, EventId, EventPeriod, LaneS
 use super::error_class::StoreError;
 use super::schema::{event_entry, event_lane, event_stock, parked_record, partition_progress};
 
-pub use commands::{AuditLine, CommandAppliedRow, CommandStatus, KeptAnswer, OutboxRow};
+pub use commands::{ApprovalRow, AuditLine, CommandAppliedRow, CommandStatus, KeptAnswer, OutboxRow};
 pub use events::{EventRow, LiveLimits, NewEvent};
 pub use watched::{SnapshotRows, WatchedLane};
 

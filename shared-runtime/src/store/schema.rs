@@ -146,6 +146,17 @@ diesel::table! {
 }
 
 diesel::table! {
+    event_approval (event_id, lane, from_seq) {
+        event_id -> BigInt,
+        lane -> Integer,
+        from_seq -> BigInt,
+        review_number -> Text,
+        approved_from -> BigInt,
+        approved_until -> BigInt,
+    }
+}
+
+diesel::table! {
     parked_record (event_id, lane, log_offset) {
         event_id -> BigInt,
         lane -> Integer,

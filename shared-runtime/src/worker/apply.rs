@@ -6,15 +6,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use shared_domain::{
-    CommandOutcome, EntryId, EventDefinition, EventId, EventInLane, Fold, Known, LaneState, LogEntry, Stock,
-    Undecidable, decide,
+    Approval, CommandOutcome, EntryId, EventDefinition, EventId, EventInLane, Fold, Known, LaneState,
+    LogEntry, Stock, Undecidable, decide,
 };
 use shared_proto::v1::{self, log_record::Kind};
 
 use super::batch::{LaneBatch, LaneMemory};
 use crate::store::error_class::StoreError;
 use crate::store::lane_tx::{CursorMove, Inserted, LaneTx};
-use crate::store::rows::{CommandAppliedRow, CommandStatus, EntryRow, LaneRow, StockRow};
+use crate::store::rows::{ApprovalRow, CommandAppliedRow, CommandStatus, EntryRow, LaneRow, StockRow};
 
 pub use parking::{Unparked, unpark_block};
 
@@ -193,6 +193,7 @@ impl<'b> Work<'b> {
         self.write_scheduled(tx, records, &fold, now).await?;
         self.write_stock(tx, &fold).await?;
         self.write_lanes(tx, &fold).await?;
+        self.write_approvals(tx, &fold).await?;
         let commands = self.write_commands(tx, &fold, now).await?;
 
         let mut applied = Applied { repeats: fold.decisions.repeats, commands, ..Applied::default() };
@@ -326,6 +327,23 @@ impl<'b> Work<'b> {
             if let Some(row) = self.rows.get(id).filter(|_| !fold.events.contains_key(id)) {
                 tx.update_lane(row, row.seq).await?;
             }
+        }
+        Ok(())
+    }
+
+    async fn write_approvals<T: LaneTx>(&self, tx: &mut T, fold: &Fold) -> Result<(), ApplyError> {
+        let lane = self.batch.lane.partition;
+        let row = |(&(event_id, from_seq), approval): (&(EventId, i64), &Approval)| ApprovalRow {
+            event_id,
+            lane,
+            from_seq,
+            review_number: approval.review_number().to_owned(),
+            approved_from: approval.period().starts_at(),
+            approved_until: approval.period().ends_at(),
+        };
+        let rows: Vec<ApprovalRow> = fold.decisions.approvals.iter().map(row).collect();
+        if !rows.is_empty() {
+            tx.put_approvals(rows).await?;
         }
         Ok(())
     }

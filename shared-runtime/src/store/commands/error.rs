@@ -16,6 +16,9 @@ pub enum CommandError {
     /// There is no such event.
     #[error("there is no such event")]
     EventNotFound,
+    /// The event is not at a version that the request names.
+    #[error("the event has changed")]
+    Changed,
     /// The event's state does not allow it.
     #[error("{1}")]
     Conflict(&'static str, &'static str),

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use shared_domain::{EventDefinition, EventId, LimitsDraft, Millis};
+use shared_domain::{Approval, EventDefinition, EventId, LimitsDraft, Millis};
 
 use crate::clock::Random;
 use crate::store::rows::{CommandStatus, EventRow, OutboxRow};
@@ -36,6 +36,17 @@ pub struct RequestKey {
 pub enum Change {
     /// A new draft: what was written, as JSON, and what it means.
     Create(String, Box<EventDefinition>, LimitsDraft),
+    /// An event's text changes; of a draft, anything.
+    Edit {
+        /// Event.
+        event: EventId,
+        /// JSON merge patch (RFC 7396) of the draft.
+        patch: serde_json::Map<String, serde_json::Value>,
+        /// Versions of which one must be the event's; `None`: any.
+        if_match: Option<Vec<i64>>,
+    },
+    /// Another approval, for every decision behind it.
+    Approval(EventId, Approval),
     /// A draft goes to the log.
     Schedule {
         /// Event.
@@ -85,6 +96,8 @@ impl Change {
     pub fn action(&self) -> &'static str {
         match self {
             Self::Create(..) => "CREATED",
+            Self::Edit { .. } => "EDITED",
+            Self::Approval(..) => "APPROVAL_CHANGED",
             Self::Schedule { .. } => "SCHEDULED",
             Self::AddStock { .. } => crate::store::STOCK_ADDED,
             Self::Close { .. } => "CLOSED",
@@ -98,9 +111,15 @@ impl Change {
     }
 
     /// Details for the audit log, JSON.
-    pub(crate) fn detail(&self) -> String {
+    pub(crate) fn detail(&self) -> serde_json::Value {
         match self {
             Self::Create(_, definition, _) => json!({"title": definition.title}),
+            Self::Edit { patch, .. } => json!({"fields": patch.keys().collect::<Vec<_>>()}),
+            Self::Approval(_, approval) => json!({
+                "review_number": approval.review_number(),
+                "approved_from": approval.period().starts_at(),
+                "approved_until": approval.period().ends_at(),
+            }),
             Self::AddStock { option, add, .. } => json!({"option": option, "add": add}),
             Self::Close { not_before, .. } => json!({"not_before": not_before}),
             Self::Limits(_, limits) => json!(limits),
@@ -108,7 +127,6 @@ impl Change {
             Self::Unpark { reject, lane, .. } => json!({"reject": reject, "lane": lane}),
             Self::Schedule { .. } | Self::Pause(..) => json!({}),
         }
-        .to_string()
     }
 }
 

@@ -25,17 +25,6 @@ pub async fn get(conn: &mut Conn, id: EventId) -> Result<Option<EventRow>, Store
         .optional()?)
 }
 
-/// Events below `before`, newest first.
-pub async fn list(conn: &mut Conn, before: EventId, limit: i64) -> Result<Vec<EventRow>, StoreError> {
-    Ok(events::table
-        .filter(events::event_id.lt(before))
-        .order(events::event_id.desc())
-        .limit(limit)
-        .select(EventRow::as_select())
-        .load(conn)
-        .await?)
-}
-
 /// Takes the event's lock row and gives the next place among its commands. `None`: there is no such event (or it is a
 /// draft, which has no lock row yet).
 pub async fn lock(conn: &mut Conn, id: EventId) -> Result<Option<i64>, StoreError> {

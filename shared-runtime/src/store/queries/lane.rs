@@ -10,10 +10,10 @@ use shared_domain::{EntryId, EntryStatus, EventDefinition, EventId, Lifecycle, M
 use super::{Conn, insert_entry_rows};
 use crate::store::error_class::{StoreError, is_duplicate_key};
 use crate::store::lane_tx::{CursorMove, Inserted, LaneTx};
-use crate::store::rows::{CommandAppliedRow, EntryRow, LaneRow, ParkedRow, StockRow};
+use crate::store::rows::{ApprovalRow, CommandAppliedRow, EntryRow, LaneRow, ParkedRow, StockRow};
 use crate::store::schema::{
-    command_applied, event_entry, event_lane, event_lock, event_reward, event_stock, events, parked_record,
-    partition_progress,
+    command_applied, event_approval, event_entry, event_lane, event_lock, event_reward, event_stock, events,
+    parked_record, partition_progress,
 };
 
 /// Ids a statement: far below both databases' limits on parameters.
@@ -242,6 +242,19 @@ impl LaneTx for LaneConn<'_> {
         Ok(())
     }
 
+    async fn put_approvals(&mut self, rows: Vec<ApprovalRow>) -> Result<(), StoreError> {
+        use event_approval as a;
+        for row in rows {
+            let same_place = a::table
+                .filter(a::event_id.eq(row.event_id))
+                .filter(a::lane.eq(row.lane))
+                .filter(a::from_seq.eq(row.from_seq));
+            diesel::delete(same_place).execute(self.0).await?;
+            diesel::insert_into(a::table).values(row).execute(self.0).await?;
+        }
+        Ok(())
+    }
+
     async fn park(
         &mut self,
         row: &LaneRow,
@@ -351,6 +364,11 @@ pub async fn insert_lock_and_reward(
         ))
         .execute(conn)
         .await?;
+    insert_reward(conn, event, reward).await
+}
+
+/// The reward policy, for people who look at the database.
+pub async fn insert_reward(conn: &mut Conn, event: EventId, reward: Reward) -> Result<(), StoreError> {
     let (name, fixed, range, target) = match reward {
         Reward::Fixed(amount) => ("FIXED", Some(amount), None, None),
         Reward::Random(range) => ("RANDOM", None, Some(range), None),

@@ -4,6 +4,8 @@ use super::{Conn, functions, insert_entry_rows};
 
 pub mod audit;
 pub mod command;
+pub mod desk;
+pub mod edit;
 pub mod entries;
 pub mod events;
 pub mod facts;

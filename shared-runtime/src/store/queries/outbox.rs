@@ -1,13 +1,17 @@
 //! Commands on their way to the log (DESIGN section 4, "One outbox").
 
+use std::collections::BTreeSet;
+
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
+use serde_json::json;
 use shared_domain::EventId;
 use shared_proto::Lane;
 
-use super::{Conn, parked};
+use super::{Conn, audit, parked};
+use crate::store::commands::CommandView;
 use crate::store::error_class::StoreError;
-use crate::store::rows::{CommandAppliedRow, CommandStatus, OutboxRow};
+use crate::store::rows::{AuditLine, CommandAppliedRow, CommandStatus, OutboxRow};
 use crate::store::schema::{command_applied, outbox as o, relay_lease};
 
 const LEASE: &str = "outbox";
@@ -168,14 +172,48 @@ async fn carry_over(conn: &mut Conn, now: i64) -> Result<usize, StoreError> {
         .load(conn)
         .await?;
     let mut settled = 0;
+    let mut touched = BTreeSet::new();
     for row in &applied {
-        let target = o::table.filter(o::command_id.eq(row.command_id.clone())).filter(o::lane.eq(row.lane));
-        settled += diesel::update(target)
+        let target = o::table
+            .filter(o::command_id.eq(row.command_id.clone()))
+            .filter(o::lane.eq(row.lane))
+            .filter(o::settled_at.is_null());
+        let changed = diesel::update(target)
             .set((o::settled_at.eq(Some(now)), o::status.eq(row.status), o::reason.eq(row.reason.clone())))
             .execute(conn)
             .await?;
+        settled += changed;
+        if changed > 0 {
+            touched.insert(row.command_id.clone());
+        }
+    }
+    for id in touched {
+        audit_settled(conn, &id, now).await?;
     }
     Ok(settled)
+}
+
+/// Notes how a command ended, once its last lane has settled it.
+async fn audit_settled(conn: &mut Conn, id: &[u8], now: i64) -> Result<(), StoreError> {
+    let rows: Vec<OutboxRow> =
+        o::table.filter(o::command_id.eq(id)).select(OutboxRow::as_select()).load(conn).await?;
+    let Some(command) = CommandView::of(&rows).filter(|c| c.status != CommandStatus::Pending) else {
+        return Ok(());
+    };
+    let line = AuditLine {
+        at: now,
+        actor: command.actor,
+        action: command.kind,
+        event_id: Some(command.event_id),
+        request_id: rows.into_iter().next().map(|row| row.request_id).unwrap_or_default(),
+        outcome: if command.status == CommandStatus::Applied { "APPLIED" } else { "REJECTED" }.to_owned(),
+        detail: json!({
+            "command_id": uuid::Uuid::from_bytes(command.command_id),
+            "reason": command.reason,
+        })
+        .to_string(),
+    };
+    audit::append(conn, &line).await
 }
 
 /// Commands that are not settled, oldest first: for the age of the outbox.

@@ -7,7 +7,7 @@ use shared_proto::v1;
 use shared_proto::v1::log_record::Kind;
 
 use super::command::{Command, Outcome};
-use super::{Conn, audit, events as e, lane, outbox, parked};
+use super::{Conn, audit, edit, events as e, lane, outbox, parked};
 use crate::store::commands::{
     Answered, Change, Changed, CommandError, CommandView, Fresh, Render, StaffRequest, close_command_id,
 };
@@ -74,9 +74,13 @@ async fn kept(conn: &mut Conn, request: &StaffRequest) -> Result<Option<Answered
 }
 
 fn audit_line(request: &StaffRequest, change: &Change, changed: &Changed) -> AuditLine {
+    let mut detail = change.detail();
     let event = match changed {
         Changed::Event(row) => row.event_id,
-        Changed::Command(command) => command.event_id,
+        Changed::Command(command) => {
+            detail["command_id"] = uuid::Uuid::from_bytes(command.command_id).to_string().into();
+            command.event_id
+        }
     };
     AuditLine {
         at: request.now,
@@ -85,7 +89,7 @@ fn audit_line(request: &StaffRequest, change: &Change, changed: &Changed) -> Aud
         event_id: Some(event),
         request_id: request.request_id.clone(),
         outcome: "ACCEPTED".to_owned(),
-        detail: change.detail(),
+        detail: detail.to_string(),
     }
 }
 
@@ -114,6 +118,20 @@ async fn make(conn: &mut Conn, request: &StaffRequest, change: &Change, fresh: &
             let id = e::create(conn, &event).await?;
             lane::insert_lock_and_reward(conn, id, definition.reward).await?;
             row_now(conn, id).await
+        }
+        Change::Edit { event, patch, if_match } => {
+            let (_, row) = locked(conn, *event).await?;
+            edit::run(conn, &row, patch, if_match.as_deref(), now).await?;
+            row_now(conn, *event).await
+        }
+        Change::Approval(event, approval) => {
+            let (ordinal, row) = scheduled(conn, *event).await?;
+            let definition = definition_of_record(&row)?;
+            let record = Kind::ApprovalChanged(v1::ApprovalChanged {
+                command_id: command.id.to_vec(),
+                approval: Some(approval.to_record()),
+            });
+            command.publish(conn, ordinal, *event, &definition, record, None).await
         }
         Change::Schedule { event, topic, lane_count, retention } => {
             let (ordinal, row) = locked(conn, *event).await?;

@@ -2,7 +2,7 @@
 
 use diesel::prelude::{Insertable, Queryable, Selectable};
 
-use crate::store::schema::{audit_log, command_applied, idempotency_key, outbox};
+use crate::store::schema::{audit_log, command_applied, event_approval, idempotency_key, outbox};
 
 /// State of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +105,24 @@ pub struct AuditLine {
     pub outcome: String,
     /// Details, JSON.
     pub detail: String,
+}
+
+/// `event_approval`: an approval that replaced the definition's, from a place of the lane on.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
+#[diesel(table_name = event_approval)]
+pub struct ApprovalRow {
+    /// Event.
+    pub event_id: i64,
+    /// Lane.
+    pub lane: i32,
+    /// First `seq` that it judges; in force until the next row's.
+    pub from_seq: i64,
+    /// Number of the review.
+    pub review_number: String,
+    /// First instant approved, ms.
+    pub approved_from: i64,
+    /// First instant behind, ms.
+    pub approved_until: i64,
 }
 
 /// An answer kept under a key.

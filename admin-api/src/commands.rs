@@ -1,0 +1,146 @@
+//! Commands: what staff ask of the log, and of admission.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use shared_domain::{ComplianceDraft, LimitsDraft};
+use shared_proto::Topic;
+use shared_runtime::http::{Params, Problem, Request, Response};
+use shared_runtime::store::commands::Change;
+
+use crate::change::answer;
+use crate::routes::{Answer, OPS, READ, WRITE};
+use crate::{Admin, view};
+
+/// A body without members.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StockBody {
+    option: String,
+    add: i64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HighTrafficBody {
+    enabled: bool,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UnparkBody {
+    reject: Option<i64>,
+    lane: Option<i32>,
+}
+
+pub(crate) async fn schedule(admin: Arc<Admin>, mut request: Request, params: Params) -> Answer {
+    let staff = admin.staff(&request, WRITE).await?;
+    let event = admin.event_of(&params).await?;
+    let body: Nothing = request.json_or_default(request.body_limit()).await?;
+    let change = Change::Schedule {
+        event,
+        topic: admin.parts.topics.name(Topic::Apply),
+        lane_count: admin.parts.apply_lanes,
+        retention: admin.parts.log_retention.map(millis),
+    };
+    Ok(answer(admin.make(&request, &staff, &body, 202, change).await?))
+}
+
+pub(crate) async fn pause(admin: Arc<Admin>, request: Request, params: Params) -> Answer {
+    set_paused(admin, request, params, true).await
+}
+
+pub(crate) async fn resume(admin: Arc<Admin>, request: Request, params: Params) -> Answer {
+    set_paused(admin, request, params, false).await
+}
+
+async fn set_paused(admin: Arc<Admin>, mut request: Request, params: Params, paused: bool) -> Answer {
+    let staff = admin.staff(&request, WRITE).await?;
+    let event = admin.event_of(&params).await?;
+    let body: Nothing = request.json_or_default(request.body_limit()).await?;
+    let change = Change::Pause(event, paused);
+    Ok(answer(admin.make(&request, &staff, &body, 202, change).await?))
+}
+
+pub(crate) async fn close(admin: Arc<Admin>, mut request: Request, params: Params) -> Answer {
+    let staff = admin.staff(&request, WRITE).await?;
+    let event = admin.event_of(&params).await?;
+    let body: Nothing = request.json_or_default(request.body_limit()).await?;
+    let not_before = admin.parts.clock.now_ms().saturating_add(millis(admin.parts.close_grace));
+    let change = Change::Close { event, not_before };
+    Ok(answer(admin.make(&request, &staff, &body, 202, change).await?))
+}
+
+pub(crate) async fn add_stock(admin: Arc<Admin>, mut request: Request, params: Params) -> Answer {
+    let staff = admin.staff(&request, WRITE).await?;
+    let event = admin.event_of(&params).await?;
+    let body: StockBody = request.json(request.body_limit()).await?;
+    if body.add <= 0 {
+        return Err(Problem::invalid("/add", "must be greater than 0"));
+    }
+    let change = Change::AddStock { event, option: body.option.clone(), add: body.add };
+    Ok(answer(admin.make(&request, &staff, &body, 202, change).await?))
+}
+
+pub(crate) async fn limits(admin: Arc<Admin>, mut request: Request, params: Params) -> Answer {
+    let staff = admin.staff(&request, OPS).await?;
+    let event = admin.event_of(&params).await?;
+    let body: LimitsDraft = request.json(request.body_limit()).await?;
+    let violations = body.violations("");
+    if !violations.is_empty() {
+        return Err(Problem::invalid_request(violations));
+    }
+    admin.make(&request, &staff, &body, 200, Change::Limits(event, body)).await?;
+    Ok(Response::ok(&body))
+}
+
+pub(crate) async fn approval(admin: Arc<Admin>, mut request: Request, params: Params) -> Answer {
+    let staff = admin.staff(&request, WRITE).await?;
+    let event = admin.event_of(&params).await?;
+    let body: ComplianceDraft = request.json(request.body_limit()).await?;
+    let approval = body.check("").map_err(Problem::invalid_request)?;
+    Ok(answer(admin.make(&request, &staff, &body, 202, Change::Approval(event, approval)).await?))
+}
+
+pub(crate) async fn high_traffic(admin: Arc<Admin>, mut request: Request, params: Params) -> Answer {
+    let staff = admin.staff(&request, OPS).await?;
+    let event = admin.event_of(&params).await?;
+    let body: HighTrafficBody = request.json(request.body_limit()).await?;
+    admin.make(&request, &staff, &body, 200, Change::HighTraffic(event, body.enabled)).await?;
+    Ok(Response::ok(&body))
+}
+
+pub(crate) async fn get(admin: Arc<Admin>, request: Request, params: Params) -> Answer {
+    admin.staff(&request, READ).await?;
+    request.only_query(&[])?;
+    let missing = || Problem::missing("COMMAND_NOT_FOUND", "there is no such command");
+    let id = params.uuid("command_id").ok_or_else(missing)?.into_bytes();
+    let found = admin.ask(move |store| async move { store.command(&id).await }).await?;
+    Ok(Response::ok(&view::command(&found.ok_or_else(missing)?)))
+}
+
+pub(crate) async fn parked(admin: Arc<Admin>, request: Request, _: Params) -> Answer {
+    admin.staff(&request, OPS).await?;
+    request.only_query(&[])?;
+    let rows = admin.ask(|store| async move { store.parked_events().await }).await?;
+    let parked: Vec<Value> = rows.iter().map(view::parked).collect();
+    Ok(Response::ok(&json!({"parked": parked})))
+}
+
+pub(crate) async fn unpark(admin: Arc<Admin>, mut request: Request, params: Params) -> Answer {
+    let staff = admin.staff(&request, OPS).await?;
+    let event = admin.event_of(&params).await?;
+    let body: UnparkBody = request.json_or_default(request.body_limit()).await?;
+    let change = Change::Unpark { event, reject: body.reject, lane: body.lane };
+    Ok(answer(admin.make(&request, &staff, &body, 202, change).await?))
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

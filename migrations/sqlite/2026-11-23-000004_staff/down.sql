@@ -1,0 +1,3 @@
+DROP INDEX audit_by_actor;
+DROP INDEX audit_by_event;
+DROP TABLE event_approval;
