@@ -38,10 +38,6 @@ struct GatewayProcessArgs {
     auth: AuthArgs,
 }
 
-// Also for librdkafka: much of a request is allocated on one thread and freed on another, which glibc serves slowly.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[tokio::main]
 async fn main() -> ExitCode {
     service::main(BINARY, start).await

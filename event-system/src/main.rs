@@ -69,10 +69,6 @@ impl<E: Into<StartError>> From<E> for Failure {
     }
 }
 
-// Also for librdkafka: much of a request is allocated on one thread and freed on another, which glibc serves slowly.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[tokio::main]
 async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
