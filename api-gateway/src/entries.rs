@@ -1,7 +1,9 @@
 //! `POST /v1/events/{event_id}/entries`: state, token, body, exhausted, limits, publish (DESIGN section 6).
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use http::StatusCode;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -99,7 +101,13 @@ pub(crate) async fn post<P: Producer>(
         traceparent: request.traceparent(),
     };
     // A client that hangs up drops this handler; what is on its way to the log is finished all the same.
-    let receipt = Finished::new(publish.run(chosen)).await.map_err(|error| refused(&error, entry_id))?;
+    let published = AssertUnwindSafe(Finished::new(publish.run(chosen))).catch_unwind().await;
+    let receipt = match published {
+        Ok(Ok(receipt)) => receipt,
+        Ok(Err(error)) => return Err(refused(&error, entry_id)),
+        // It may have reached the log before.
+        Err(_) => return Err(unknown(entry_id)),
+    };
     let ahead = edge
         .snapshots
         .get()?
