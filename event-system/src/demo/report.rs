@@ -25,7 +25,7 @@ pub fn table(args: &DemoArgs, crowd: &Crowd, facts: &Facts, pressed: Duration, d
         println!("  {status} {code:<18} {n}");
     }
     println!("accepted    {}", heard.accepted.len());
-    println!("decided     {} within {decided:.1} s of the first press", facts.rows.len());
+    println!("decided     {} by both readers within {decided:.1} s of the first press", facts.rows.len());
     println!("won         {}", count(EntryStatus::Win));
     println!("lost        {}", count(EntryStatus::Lose));
     println!("rejected    {}", count(EntryStatus::Rejected));
