@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable};
 use shared_domain::EventId;
 use shared_runtime::redis::{LivePolicy, RedisClient, RedisUnavailable};
 use shared_runtime::store::Store;
@@ -99,12 +100,13 @@ impl Admin {
         let Err(error) = write(&store, &redis, event).await else { return };
         tracing::warn!(event_id = event, error, "Redis does not know the new limits yet");
         tokio::spawn(async move {
-            let mut pause = FIRST_PAUSE;
-            while write(&store, &redis, event).await.is_err() {
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+            let pauses = ExponentialBuilder::default()
+                .with_min_delay(FIRST_PAUSE)
+                .with_max_delay(LONGEST_PAUSE)
+                .without_max_times();
+            if (|| write(&store, &redis, event)).retry(pauses).await.is_ok() {
+                tracing::info!(event_id = event, "Redis knows the new limits");
             }
-            tracing::info!(event_id = event, "Redis knows the new limits");
         });
     }
 }

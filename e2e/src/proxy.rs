@@ -42,19 +42,11 @@ pub struct Proxy {
 impl Proxy {
     /// Listens before the server of this `mysql://` URL.
     pub async fn start(database_url: &str) -> Self {
-        let (login, rest) = database_url.rsplit_once('@').expect("a login in the URL");
-        let (server, database) = rest.split_once('/').expect("a database in the URL");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let port = listener.local_addr().expect("address").port();
-        // Not over the server's socket file, which clients prefer on one host.
-        let url = format!("{login}@127.0.0.1:{port}/{database}?prefer_socket=false");
-        let (control, stop) = (Arc::new(Control::default()), CancellationToken::new());
-        let (shared, token, server) = (control.clone(), stop.clone(), server.to_owned());
-        tokio::spawn(token.run_until_cancelled_owned(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(connection(client, server.clone(), shared.clone()));
-            }
-        }));
+        let control = Arc::new(Control::default());
+        let shared = control.clone();
+        let (url, stop) =
+            listen_before(database_url, move |client, server| connection(client, server, shared.clone()))
+                .await;
         Self { url, control, stop }
     }
 
@@ -106,6 +98,38 @@ impl Drop for Proxy {
     }
 }
 
+/// Listens before the server of a `mysql://` URL until the token is cancelled, and runs `connection` for each client and
+/// the server's address. Gives the URL through it.
+pub(crate) async fn listen_before<C, F>(database_url: &str, connection: C) -> (String, CancellationToken)
+where
+    C: Fn(TcpStream, String) -> F + Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (login, rest) = database_url.rsplit_once('@').expect("a login in the URL");
+    let (server, database) = rest.split_once('/').expect("a database in the URL");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("address").port();
+    // Not over the server's socket file, which clients prefer on one host.
+    let url = format!("{login}@127.0.0.1:{port}/{database}?prefer_socket=false");
+    let (stop, server) = (CancellationToken::new(), server.to_owned());
+    tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            tokio::spawn(connection(client, server.clone()));
+        }
+    }));
+    (url, stop)
+}
+
+/// One packet of MySQL's protocol with its header: length (3, little-endian), sequence number, payload.
+pub(crate) async fn read_packet(from: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Vec<u8>> {
+    let mut packet = vec![0; 4];
+    from.read_exact(&mut packet).await?;
+    let length = usize::from(packet[0]) | usize::from(packet[1]) << 8 | usize::from(packet[2]) << 16;
+    packet.resize(4 + length, 0);
+    from.read_exact(&mut packet[4..]).await?;
+    Ok(packet)
+}
+
 async fn connection(mut client: TcpStream, server: String, control: Arc<Control>) {
     let Ok(mut server) = TcpStream::connect(server).await else { return };
     let swallow = AtomicBool::new(false);
@@ -127,11 +151,7 @@ async fn questions(
     const COM_QUERY: u8 = 3;
     let mut hold = false;
     loop {
-        let mut packet = vec![0; 4];
-        from.read_exact(&mut packet).await?;
-        let length = usize::from(packet[0]) | usize::from(packet[1]) << 8 | usize::from(packet[2]) << 16;
-        packet.resize(4 + length, 0);
-        from.read_exact(&mut packet[4..]).await?;
+        let packet = read_packet(&mut from).await?;
         if hold {
             control.held.fetch_add(1, Ordering::SeqCst);
             control.release.cancelled().await;

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use crate::proxy::{listen_before, read_packet};
 
 /// Where a connection stops for good, until its client is gone. The text is a part of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,19 +48,11 @@ pub struct StatementProxy {
 impl StatementProxy {
     /// Listens before the server of this `mysql://` URL.
     pub async fn start(database_url: &str) -> Self {
-        let (login, rest) = database_url.rsplit_once('@').expect("a login in the URL");
-        let (server, database) = rest.split_once('/').expect("a database in the URL");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let port = listener.local_addr().expect("address").port();
-        // Not over the server's socket file, which clients prefer on one host.
-        let url = format!("{login}@127.0.0.1:{port}/{database}?prefer_socket=false");
         let control = Arc::new(Control { point: Mutex::new(None), held: watch::Sender::new(false) });
-        let (shared, stop, server) = (control.clone(), CancellationToken::new(), server.to_owned());
-        tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(connection(client, server.clone(), shared.clone()));
-            }
-        }));
+        let shared = control.clone();
+        let (url, stop) =
+            listen_before(database_url, move |client, server| connection(client, server, shared.clone()))
+                .await;
         Self { url, control, stop }
     }
 
@@ -118,11 +112,7 @@ async fn questions(
     const COM_STMT_EXECUTE: u8 = 0x17;
     let mut ran: Vec<String> = Vec::new();
     loop {
-        let mut packet = vec![0; 4];
-        from.read_exact(&mut packet).await?;
-        let length = usize::from(packet[0]) | usize::from(packet[1]) << 8 | usize::from(packet[2]) << 16;
-        packet.resize(4 + length, 0);
-        from.read_exact(&mut packet[4..]).await?;
+        let packet = read_packet(&mut from).await?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let runs = match packet[4..].split_first() {
             Some((&COM_QUERY, query)) => Some(text(query)),

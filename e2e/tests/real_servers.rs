@@ -11,15 +11,15 @@ use e2e::stack::{backup, load_backup, stack, swap_in};
 
 const RATE: u64 = 800;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mariadb_may_restart_under_load() {
-    rounds("mariadb", async |seed| {
-        let (column, mut random, stock) = set_up("mariadb", seed).await;
+/// Restarts a server of the stack under load, round by round.
+async fn restarted_under_load(name: &'static str, server: &'static str) {
+    rounds(name, async |seed| {
+        let (column, mut random, stock) = set_up(name, seed).await;
         let load = Load::start(&column, seed, 0, RATE);
-        let mut worker = Process::apply_worker(&column, &column.database_url, "mariadb");
+        let mut worker = Process::apply_worker(&column, &column.database_url, name);
         wait_for_progress(&column, 20).await;
         strike(&mut random).await;
-        stack("restart", "mariadb").await;
+        stack("restart", server).await;
         let back = Instant::now();
         wait_for_progress(&column, 20).await;
         let went_on = back.elapsed();
@@ -30,21 +30,13 @@ async fn mariadb_may_restart_under_load() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mariadb_may_restart_under_load() {
+    restarted_under_load("mariadb", "mariadb").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_broker_may_restart_under_load() {
-    rounds("broker", async |seed| {
-        let (column, mut random, stock) = set_up("broker", seed).await;
-        let load = Load::start(&column, seed, 0, RATE);
-        let mut worker = Process::apply_worker(&column, &column.database_url, "broker");
-        wait_for_progress(&column, 20).await;
-        strike(&mut random).await;
-        stack("restart", "kafka-1").await;
-        let back = Instant::now();
-        wait_for_progress(&column, 20).await;
-        let went_on = back.elapsed();
-        assert!(worker.is_running());
-        check(&column, stock, &load.stop().await).await.with("went_on_after_ms", went_on.as_millis() as i64)
-    })
-    .await;
+    restarted_under_load("broker", "kafka-1").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
