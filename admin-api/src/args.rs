@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use shared_runtime::config::ConfigError;
+use shared_runtime::draw::DrandArgs;
 
 const SAFE_GRACE: Duration = Duration::from_secs(5);
 
@@ -17,6 +18,8 @@ pub struct AdminArgs {
     /// or with ALLOW_UNSAFE_LOG
     #[arg(long, env, default_value = "10s", value_parser = humantime::parse_duration)]
     pub close_grace: Duration,
+    #[command(flatten)]
+    pub drand: DrandArgs,
 }
 
 impl AdminArgs {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::Serialize;
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use shared_domain::EventId;
 use shared_runtime::auth::Staff;
@@ -93,6 +94,7 @@ impl Admin {
         let parts = &self.parts;
         let answered = parts.store.change(&asked, &change, &*parts.random, &render).await?;
         self.wake.notify_one();
+        self.wake_draws.notify_one();
         if let (Change::Limits(event, _) | Change::HighTraffic(event, _), Some(_)) =
             (&change, &answered.changed)
         {
@@ -106,6 +108,7 @@ fn render(changed: &Changed, now: i64) -> serde_json::Value {
     match changed {
         Changed::Event(row) => view::event(row, &EventFacts::default(), now),
         Changed::Command(command) => view::command(command),
+        Changed::Draw(_, draw_id) => json!({"draw_id": draw_id}),
     }
 }
 

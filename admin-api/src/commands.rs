@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared_domain::{ComplianceDraft, LimitsDraft};
-use shared_proto::Topic;
 use shared_runtime::http::{Params, Problem, Request, Response};
+use shared_runtime::keys::EventSecrets;
 use shared_runtime::store::commands::Change;
 
 use crate::change::answer;
@@ -43,11 +43,16 @@ pub(crate) async fn schedule(admin: Arc<Admin>, mut request: Request, params: Pa
     let staff = admin.staff(&request, WRITE).await?;
     let event = admin.event_of(&params).await?;
     let body: Nothing = request.json_or_default(request.body_limit()).await?;
+    let secrets = EventSecrets::new(&admin.parts.decision_key, event).map_err(|error| {
+        tracing::error!(%error, "no secrets for an event");
+        Problem::internal()
+    })?;
     let change = Change::Schedule {
         event,
-        topic: admin.parts.topics.name(Topic::Apply),
-        lane_count: admin.parts.apply_lanes,
+        topics: admin.parts.event_topics.clone(),
         retention: admin.parts.log_retention.map(millis),
+        secrets,
+        chains: Arc::clone(&admin.parts.chains),
     };
     Ok(answer(admin.make(&request, &staff, &body, 202, change).await?))
 }

@@ -25,6 +25,10 @@ pub(crate) async fn create(admin: Arc<Admin>, mut request: Request, _: Params) -
     let staff = admin.staff(&request, WRITE).await?;
     let draft: EventDraft = request.json(DRAFT_BYTES).await?;
     let definition = check_draft(&draft).map_err(Problem::invalid_request)?;
+    if let Some(beacon) = definition.draw.and_then(|draw| draw.beacon) {
+        let known = admin.parts.chains.check_round(&beacon, definition.period.ends_at());
+        known.map_err(|violation| Problem::invalid_request(vec![violation]))?;
+    }
     let text = serde_json::to_string(&draft).map_err(|_| Problem::internal())?;
     let change = Change::Create(text, Box::new(definition), draft.limits.unwrap_or_default());
     let answered = admin.make(&request, &staff, &draft, 201, change).await?;

@@ -1,14 +1,18 @@
 //! The staff's HTTP edge and the relay that carries their commands to the log.
 
+mod alarms;
 mod args;
 mod change;
 mod commands;
 mod cursor;
 mod desk;
+mod draw_runs;
+mod draws;
 mod events;
 mod mirror;
 mod problem;
 mod relay;
+mod reward_totals;
 mod routes;
 mod stats;
 mod view;
@@ -17,21 +21,28 @@ mod winners;
 use std::sync::Arc;
 use std::time::Duration;
 
+use shared_domain::draw::Chains;
 use shared_proto::TopicNames;
 use shared_runtime::auth::Verifier;
 use shared_runtime::clock::{SharedClock, SharedRandom};
 use shared_runtime::config::ConfigError;
+use shared_runtime::draw::DrawRunner;
 use shared_runtime::http::{HttpLimits, Router};
+use shared_runtime::keys::DecisionKey;
 use shared_runtime::lifecycle::Lifecycle;
 use shared_runtime::log::LogEnds;
 use shared_runtime::log::producer::Producer;
 use shared_runtime::redis::RedisClient;
 use shared_runtime::store::Store;
+use shared_runtime::store::commands::EventTopics;
 use tokio::sync::Notify;
 
+use alarms::Alarms;
 pub use args::AdminArgs;
+pub use draw_runs::DrawRuns;
 pub use mirror::{Mirror, MirrorError};
 pub use relay::Relay;
+pub use reward_totals::RewardTotals;
 
 /// What the admin API is made of.
 pub struct AdminParts {
@@ -49,8 +60,12 @@ pub struct AdminParts {
     pub ends: Arc<dyn LogEnds>,
     /// Names of the topics.
     pub topics: TopicNames,
-    /// Partitions of the apply topic.
-    pub apply_lanes: i32,
+    /// Topics that events go to, with their partitions.
+    pub event_topics: EventTopics,
+    /// Seals reward keys and seeds of draws.
+    pub decision_key: Arc<DecisionKey>,
+    /// Beacons that draws may name.
+    pub chains: Arc<Chains>,
     /// How long the log keeps records; `None`: as long as it lives.
     pub log_retention: Option<Duration>,
     /// Between an event's end and its `Closed` records.
@@ -63,13 +78,21 @@ pub struct Admin {
     parts: Arc<AdminParts>,
     board: Arc<stats::Board>,
     wake: Arc<Notify>,
+    wake_draws: Arc<Notify>,
+    alarms: Alarms,
 }
 
 impl Admin {
     /// From its parts.
     pub fn new(parts: AdminParts) -> Self {
         let parts = Arc::new(parts);
-        Self { board: stats::Board::new(Arc::clone(&parts)), parts, wake: Arc::new(Notify::new()) }
+        Self {
+            board: stats::Board::new(Arc::clone(&parts)),
+            parts,
+            wake: Arc::default(),
+            wake_draws: Arc::default(),
+            alarms: Alarms::default(),
+        }
     }
 
     /// The listener's routes. Errors: a CORS origin that is none.
@@ -87,17 +110,39 @@ impl Admin {
             Arc::clone(&parts.random),
             Arc::clone(&self.wake),
             parts.close_grace,
+            self.alarms.clone(),
         )
     }
 
-    /// Runs the relay, and the mirror of live limits, for the life of the process.
+    /// What carries draws on, woken by this API's requests.
+    pub fn draw_runs(&self) -> DrawRuns {
+        let parts = &self.parts;
+        let clock = Arc::clone(&parts.clock);
+        let (key, chains) = (Arc::clone(&parts.decision_key), Arc::clone(&parts.chains));
+        let runner = DrawRunner::new(parts.store.clone(), key, chains, clock);
+        DrawRuns::new(parts.store.clone(), runner, Arc::clone(&self.wake_draws), self.alarms.clone())
+    }
+
+    /// Runs the relay, the draws, and the mirrors of live limits and reward totals, for the life of the process.
     pub fn spawn_background<P: Producer>(&self, life: &Lifecycle, producer: Arc<P>) {
+        self.alarms.tell(life);
+        let (draws, shutdown) = (self.draw_runs(), life.shutdown_token());
+        life.spawn("draws", async move {
+            draws.run(shutdown).await;
+            Ok(())
+        });
         let (relay, shutdown) = (self.relay(producer), life.shutdown_token());
         life.spawn("relay", async move {
             relay.run(shutdown).await;
             Ok(())
         });
         if let Some(redis) = self.parts.redis.clone() {
+            let totals = RewardTotals::new(self.parts.store.clone(), redis.clone(), self.parts.clock.clone());
+            let shutdown = life.shutdown_token();
+            life.spawn("reward totals", async move {
+                totals.run(shutdown).await;
+                Ok(())
+            });
             let (mirror, shutdown) = (Mirror::new(self.parts.store.clone(), redis), life.shutdown_token());
             life.spawn("limits mirror", async move {
                 mirror.run(shutdown).await;

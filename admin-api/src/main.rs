@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use admin_api::{Admin, AdminArgs, AdminParts};
 use clap::Args;
-use shared_proto::Topic;
 use shared_runtime::auth::{Audiences, AuthArgs};
 use shared_runtime::clock::{SharedRandom, SystemClock, SystemRandom};
 use shared_runtime::config::StartError;
 use shared_runtime::http::HttpLimits;
+use shared_runtime::keys::DecisionKeyArgs;
 use shared_runtime::log::{KafkaArgs, KafkaProducer, check_topics, partitions_of, shortest_retention};
 use shared_runtime::redis::{RedisArgs, RedisClient};
 use shared_runtime::service::{self, Binary, Process};
+use shared_runtime::store::commands::EventTopics;
 use shared_runtime::store::{DatabaseArgs, Store};
 
 const BINARY: Binary = Binary {
@@ -35,6 +36,8 @@ struct AdminProcessArgs {
     #[command(flatten)]
     auth: AuthArgs,
     #[command(flatten)]
+    decision_key: DecisionKeyArgs,
+    #[command(flatten)]
     http: HttpLimits,
 }
 
@@ -46,6 +49,8 @@ async fn main() -> ExitCode {
 async fn start(args: AdminProcessArgs, process: &Process) -> Result<(), StartError> {
     args.admin.check(args.kafka.allow_unsafe_log)?;
     args.http.check()?;
+    let decision_key = args.decision_key.read()?;
+    let chains = Arc::new(args.admin.drand.read()?);
     let random: SharedRandom = Arc::new(SystemRandom);
     let store = Store::of(&args.database)?;
     let redis = RedisClient::new(&args.redis, Arc::clone(&random))?;
@@ -60,7 +65,9 @@ async fn start(args: AdminProcessArgs, process: &Process) -> Result<(), StartErr
         random,
         ends: producer.clone(),
         topics: args.kafka.topics(),
-        apply_lanes: partitions_of(&topics, &args.kafka.topics().name(Topic::Apply)),
+        event_topics: EventTopics::new(&args.kafka.topics(), |name| partitions_of(&topics, name)),
+        decision_key,
+        chains,
         log_retention: shortest_retention(&args.kafka, &topics),
         close_grace: args.admin.close_grace,
     });

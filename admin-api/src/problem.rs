@@ -28,7 +28,9 @@ pub(crate) fn of_command(error: CommandError) -> Problem {
             "the event has changed since; read it again",
         ),
         CommandError::EventNotFound => Problem::event_not_found(),
+        CommandError::EntryNotFound => Problem::entry_not_found(),
         CommandError::Conflict(code, detail) => Problem::conflict(code, detail),
+        CommandError::NotYet(code, detail) => Problem::conflict(code, detail),
         CommandError::Unprocessable(code, detail) => {
             let pointer = if code == "UNKNOWN_OPTION" { "/option" } else { "" };
             Problem::unprocessable(code, detail).with_errors(vec![Violation::new(pointer, detail)])

@@ -4,8 +4,9 @@
 
 mod turns;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use shared_domain::{EventId, Millis};
@@ -21,12 +22,15 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::turns::{Turn, Turns};
+use crate::alarms::Alarms;
 
 const TICK: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 const LEASE_MS: i64 = 5_000;
 /// Nobody behind new stock is told LOSE from a snapshot that does not show it (DESIGN section 6).
 const STOCK_DELAY_MS: i64 = 2_000;
+/// A lane that has not applied a `Closed` for so long lags: its event waits for it.
+const CLOSE_LAG_MS: i64 = 5_000;
 /// Events looked at a pass; the next pass goes on behind them.
 const WINDOW: usize = 500;
 
@@ -54,17 +58,21 @@ struct Inner<P> {
     holder: [u8; 16],
     lease_until: AtomicI64,
     turns: Turns,
+    alarms: Alarms,
+    /// Lanes that lagged at the last look.
+    lagging: Mutex<BTreeMap<Lane, EventId>>,
 }
 
 impl<P: Producer> Relay<P> {
     /// A relay that is woken by `wake`.
-    pub fn new(
+    pub(crate) fn new(
         store: Store,
         producer: Arc<P>,
         clock: SharedClock,
         random: SharedRandom,
         wake: Arc<Notify>,
         close_grace: Duration,
+        alarms: Alarms,
     ) -> Self {
         let holder = random.id();
         let close_grace_ms = i64::try_from(close_grace.as_millis()).unwrap_or(i64::MAX);
@@ -79,6 +87,8 @@ impl<P: Producer> Relay<P> {
             holder,
             lease_until,
             turns,
+            alarms,
+            lagging: Mutex::default(),
         }))
     }
 
@@ -234,6 +244,40 @@ impl<P: Producer> Inner<P> {
         Ok(())
     }
 
+    /// Names the lanes for which a closing event waits.
+    async fn name_lagging(&self, now: Millis) -> Result<(), StoreError> {
+        let (mut lagging, mut alarms) = (BTreeMap::new(), BTreeMap::new());
+        for (event, topic, lane, published_at) in self.store.closes_awaited().await? {
+            let ms = (now - published_at).max(0);
+            if ms < CLOSE_LAG_MS {
+                continue;
+            }
+            let lane = Lane::new(topic, lane);
+            let text = format!("lane {lane} has not applied Closed");
+            alarms
+                .entry(format!("close {event}"))
+                .and_modify(|all: &mut String| all.push_str(&format!("; {text}")))
+                .or_insert(text);
+            // Of several events in a lane the first, which waits longest.
+            lagging.entry(lane).or_insert((event, ms));
+        }
+        let mut known = self.lagging.lock().unwrap_or_else(PoisonError::into_inner);
+        for lane in known.keys().filter(|lane| !lagging.contains_key(lane)) {
+            tracing::info!(%lane, "the lane has applied Closed");
+            close_lag(lane, 0);
+        }
+        for (lane, (event, ms)) in &lagging {
+            if !known.contains_key(lane) {
+                tracing::warn!(%lane, event_id = event, alarm = "close", "a closing event waits for this lane");
+            }
+            close_lag(lane, *ms);
+        }
+        *known = lagging.into_iter().map(|(lane, (event, _))| (lane, event)).collect();
+        drop(known);
+        self.alarms.set("closes", alarms);
+        Ok(())
+    }
+
     async fn settle(&self) -> Result<(), StoreError> {
         let now = self.clock.now_ms();
         self.store.settle_outbox(now).await?;
@@ -242,8 +286,14 @@ impl<P: Producer> Inner<P> {
                 tracing::info!(event_id = event, "closed in every lane");
             }
         }
+        self.name_lagging(now).await?;
         let age = self.store.oldest_unsettled().await?.map_or(0, |since| (now - since).max(0));
         metrics::gauge!("event_outbox_age_seconds").set(age as f64 / 1000.0);
         Ok(())
     }
+}
+
+fn close_lag(lane: &Lane, ms: i64) {
+    let labels = [("topic", lane.topic.clone()), ("partition", lane.partition.to_string())];
+    metrics::gauge!("event_close_lag_seconds", &labels).set(ms as f64 / 1_000.0);
 }

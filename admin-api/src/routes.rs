@@ -6,11 +6,12 @@ use shared_runtime::config::ConfigError;
 use shared_runtime::http::{HttpLimits, Problem, Response, Router};
 use warp::http::Method;
 
-use crate::{Admin, commands, desk, events, stats, winners};
+use crate::{Admin, commands, desk, draws, events, stats, winners};
 
 pub(crate) const READ: &str = "events:read";
 pub(crate) const WRITE: &str = "events:write";
 pub(crate) const OPS: &str = "ops:write";
+pub(crate) const DRAWS: &str = "draws:run";
 
 pub(crate) type Answer = Result<Response, Problem>;
 
@@ -29,6 +30,11 @@ pub(crate) fn router(admin: Arc<Admin>, limits: HttpLimits) -> Result<Router<Adm
         .route(Method::PUT, "/admin/v1/events/{event_id}/limits", commands::limits)
         .route(Method::PUT, "/admin/v1/events/{event_id}/high-traffic", commands::high_traffic)
         .route(Method::PUT, "/admin/v1/events/{event_id}/approval", commands::approval)
+        .route(Method::POST, "/admin/v1/events/{event_id}/draw", draws::run)
+        .route(Method::GET, "/admin/v1/events/{event_id}/draw", draws::get)
+        .route(Method::POST, "/admin/v1/events/{event_id}/draw/publish", draws::publish)
+        .route(Method::PUT, "/admin/v1/events/{event_id}/draw/beacon", draws::beacon)
+        .route(Method::POST, "/admin/v1/events/{event_id}/entries/{entry_id}/disqualify", draws::disqualify)
         .route(Method::GET, "/admin/v1/events/{event_id}/winners", winners::get)
         .route(Method::GET, "/admin/v1/events/{event_id}/stats", stats::get)
         .route(Method::GET, "/admin/v1/events/{event_id}/stats/stream", stats::stream)

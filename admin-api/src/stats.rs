@@ -282,6 +282,12 @@ fn counted(rows: &StatsRows, id: EventId) -> Stats {
         stats.rejected += lane.rejections;
         stats.paid += lane.paid;
     }
+    if let Some(drawn) = rows.drawn.iter().find(|drawn| drawn.event_id == id) {
+        stats.won = drawn.won;
+        stats.lost = drawn.lost;
+        stats.rejected += drawn.disqualified;
+        stats.paid = drawn.paid;
+    }
     stats.pending = stats.decided - stats.won - stats.lost - stats.rejected;
     for stock in rows.stock.iter().filter(|stock| stock.event_id == id) {
         *stats.remaining.entry(stock.option_name.clone()).or_default() += stock.stock_count;

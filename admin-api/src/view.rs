@@ -146,7 +146,8 @@ pub(crate) fn member_entry(found: &MemberEntry) -> Value {
         view["option"] = name.into();
     }
     if let Some(rank) = row.entry_rank {
-        view["rank"] = rank.into();
+        // Of who lost, it is the number among the alternates as drawn.
+        view[if status == Some(EntryStatus::Lose) { "alternate" } else { "rank" }] = rank.into();
     }
     if status == Some(EntryStatus::Win) {
         view["reward_amount"] = row.reward_amount.into();

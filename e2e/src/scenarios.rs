@@ -49,6 +49,7 @@ impl InProcess {
             embedded: column.embedded,
             backlog: None,
             replay,
+            keys: Default::default(),
             state: Default::default(),
         };
         let token = stop.clone();

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use apply_worker::ROLE;
 use clap::Args;
-use shared_proto::Lane;
+use shared_proto::{Lane, Topic};
 use shared_runtime::config::{ConfigError, StartError};
+use shared_runtime::keys::{DecisionKeyArgs, RewardKeys};
 use shared_runtime::log::producer::Producer;
 use shared_runtime::log::{KafkaArgs, KafkaProducer};
 use shared_runtime::store::rows::LaneRow;
@@ -19,6 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Failure;
 use crate::lanes::unreachable;
+
+/// Whatever has lanes.
+const TOPICS: &[Topic] = &[Topic::Apply, Topic::Raffle];
 
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
@@ -35,12 +38,15 @@ pub struct ReplayArgs {
     #[command(flatten)]
     batching: Batching,
     #[command(flatten)]
+    decision_key: DecisionKeyArgs,
+    #[command(flatten)]
     telemetry: TelemetryArgs,
 }
 
 pub async fn run(args: ReplayArgs) -> Result<ExitCode, Failure> {
     args.telemetry.init()?;
     let live = Store::of(&args.database)?;
+    let keys = RewardKeys::new(args.decision_key.read_if_set()?);
     let into = |e: &dyn std::fmt::Display| StartError::from(ConfigError::new("--into", e.to_string()));
     migrate(&args.into, false).await.map_err(|e| into(&e))?;
     let target = Store::open(&args.database, &args.into).map_err(|e| into(&e))?;
@@ -55,7 +61,7 @@ pub async fn run(args: ReplayArgs) -> Result<ExitCode, Failure> {
         .map(|r| (Lane::new(r.topic.clone(), r.partition_id), r.next_offset))
         .collect();
     let replay = Replay::prepare(&args.kafka, &live, goal.clone()).await?;
-    decide_again(&args, &target, producer, &goal, replay).await?;
+    decide_again(&args, &target, producer, &goal, replay, keys).await?;
     let decided = target.lane_rows().await.map_err(unreachable)?;
     compare(&live_lanes, &decided)
 }
@@ -66,10 +72,11 @@ async fn decide_again(
     producer: Arc<KafkaProducer>,
     goal: &BTreeMap<Lane, i64>,
     replay: Replay,
+    keys: RewardKeys,
 ) -> Result<(), Failure> {
     let stop = CancellationToken::new();
     let log_id = producer.log_id().to_owned();
-    let role = Role { group: format!("replay-{:016x}", rand::random::<u64>()).into(), ..ROLE };
+    let role = Role { topics: TOPICS, group: format!("replay-{:016x}", rand::random::<u64>()).into() };
     let parts = RoleParts {
         kafka: args.kafka.clone(),
         store: target.clone(),
@@ -78,6 +85,7 @@ async fn decide_again(
         embedded: false,
         backlog: None,
         replay: Some(Arc::new(replay)),
+        keys,
         state: Default::default(),
     };
     let token = stop.clone();

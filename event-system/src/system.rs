@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use admin_api::{Admin, AdminArgs, AdminParts};
 use api_gateway::{Gateway, GatewayArgs, GatewayParts};
-use apply_worker::ROLE;
 use clap::Args;
 use shared_proto::{Lane, Topic};
 use shared_runtime::auth::{Audiences, AuthArgs, DevKey};
@@ -15,10 +14,12 @@ use shared_runtime::clock::{SharedRandom, SystemClock, SystemRandom};
 use shared_runtime::config::{ConfigError, StartError};
 use shared_runtime::embedded::{BacklogGuard, CountedProducer, FakeRedis, MockLog};
 use shared_runtime::http::HttpLimits;
+use shared_runtime::keys::{DecisionKey, DecisionKeyArgs, RewardKeys};
 use shared_runtime::lifecycle::Lifecycle;
 use shared_runtime::log::{KafkaArgs, KafkaProducer, check_topics, partitions_of, shortest_retention};
 use shared_runtime::redis::{RedisArgs, RedisClient};
 use shared_runtime::service::{bind, spawn_http};
+use shared_runtime::store::commands::EventTopics;
 use shared_runtime::store::{DatabaseArgs, Store, migrate};
 use shared_runtime::worker::{Batching, RoleParts, WorkerState};
 use tokio::sync::watch;
@@ -46,6 +47,8 @@ pub struct SystemArgs {
     pub auth: AuthArgs,
     #[command(flatten)]
     pub batching: Batching,
+    #[command(flatten)]
+    pub decision_key: DecisionKeyArgs,
 }
 
 /// A running system.
@@ -81,24 +84,34 @@ impl System {
             guard = Some(Arc::new(BacklogGuard::new()));
         }
         // Settings first, then whoever must answer.
+        let decision_key = args.decision_key.read()?;
+        let chains = args.admin.drand.read()?;
         let listeners = [args.gateway.public_addr, args.admin.admin_addr];
         let verifier = args.auth.build(Audiences::Both, &listeners).await?;
         let store = Store::of(&args.database)?;
         let random: SharedRandom = Arc::new(SystemRandom);
         let redis = RedisClient::new(&args.redis, random.clone())?;
         store.ping().await.map_err(|e| StartError::unreachable("DATABASE_URL", e))?;
-        let (lanes, retention) = if embedded {
-            (EMBEDDED_LANES, None)
+        let names = args.kafka.topics();
+        let (event_topics, retention) = if embedded {
+            (EventTopics::new(&names, |_| EMBEDDED_LANES), None)
         } else {
             let states = check_topics(&args.kafka).await?;
-            let lanes = partitions_of(&states, &args.kafka.topics().name(Topic::Apply));
-            (lanes, shortest_retention(&args.kafka, &states))
+            (
+                EventTopics::new(&names, |name| partitions_of(&states, name)),
+                shortest_retention(&args.kafka, &states),
+            )
         };
         if embedded {
             // The log is a new, empty one: what a killed process had published and not applied went with the old one.
-            for lane in 0..EMBEDDED_LANES {
-                let lane = Lane::new(args.kafka.topics().name(Topic::Apply), lane);
-                store.publish_again(&lane).await.map_err(|e| StartError::unreachable("DATABASE_URL", e))?;
+            for topic in [Topic::Apply, Topic::Raffle] {
+                for lane in 0..EMBEDDED_LANES {
+                    let lane = Lane::new(names.name(topic), lane);
+                    store
+                        .publish_again(&lane)
+                        .await
+                        .map_err(|e| StartError::unreachable("DATABASE_URL", e))?;
+                }
             }
         }
         let producer = Arc::new(KafkaProducer::connect(&args.kafka).await?);
@@ -121,8 +134,10 @@ impl System {
             clock: Arc::new(SystemClock),
             random,
             ends: producer.clone(),
-            topics: args.kafka.topics(),
-            apply_lanes: lanes,
+            topics: names,
+            event_topics,
+            decision_key: Arc::clone(&decision_key),
+            chains: Arc::new(chains),
             log_retention: retention,
             close_grace: args.admin.close_grace,
         });
@@ -134,38 +149,41 @@ impl System {
         admin.spawn_background(life, Arc::new(counted));
 
         spawn_http(life, "admin-listener", staff, staff_router);
-        // The worker stops behind the gateway, so that what was acknowledged last is still decided.
+        // The workers stop behind the gateway, so that what was acknowledged last is still decided.
         let worker_stop = spawn_http(life, "public-listener", public, router);
         let budget = life.drain_budget();
-        let parts = RoleParts {
-            kafka: args.kafka.clone(),
-            store: store.clone(),
-            producer: producer.clone(),
-            batching: args.batching,
-            embedded,
-            backlog: guard.clone(),
-            replay: None,
-            state: watch::Sender::default(),
-        };
-        let mut worker = parts.state.subscribe();
-        life.spawn_with_budget(
-            "worker",
-            budget * 2,
-            async move { ROLE.run(parts, worker_stop, budget).await },
-        );
-        // On Kafka other instances may own the lanes. Here this worker does, and no event opens before it reads them.
+        let mut states = Vec::new();
+        for (name, role) in [("apply worker", apply_worker::ROLE), ("raffle worker", raffle_worker::ROLE)] {
+            let parts = RoleParts {
+                kafka: args.kafka.clone(),
+                store: store.clone(),
+                producer: producer.clone(),
+                batching: args.batching,
+                embedded,
+                backlog: guard.clone(),
+                replay: None,
+                keys: RewardKeys::new(Some(Arc::clone(&decision_key))),
+                state: watch::Sender::default(),
+            };
+            states.push(parts.state.subscribe());
+            let stop = worker_stop.clone();
+            life.spawn_with_budget(name, budget * 2, async move { role.run(parts, stop, budget).await });
+        }
+        // On Kafka other instances may own the lanes. Here these workers do, and no event opens before they read them.
         if embedded {
             let ended = life.shutdown_token();
-            let lanes_read = tokio::select! {
-                state = worker.wait_for(WorkerState::is_at_work) => state.is_ok(),
-                // The listeners are up: what was acknowledged by now is drained as at any other stop.
-                () = ended.cancelled() => true,
-            };
-            if !lanes_read {
-                return Err(StartError::unreachable(
-                    "KAFKA_BROKERS",
-                    "the worker ended before it read its lanes",
-                ));
+            for mut worker in states {
+                let lanes_read = tokio::select! {
+                    state = worker.wait_for(WorkerState::is_at_work) => state.is_ok(),
+                    // The listeners are up: what was acknowledged by now is drained as at any other stop.
+                    () = ended.cancelled() => true,
+                };
+                if !lanes_read {
+                    return Err(StartError::unreachable(
+                        "KAFKA_BROKERS",
+                        "a worker ended before it read its lanes",
+                    ));
+                }
             }
         }
         Ok(Self {
@@ -223,6 +241,11 @@ async fn start_embedded(args: &mut SystemArgs) -> Result<(FakeRedis, MockLog), S
         args.auth.auth_dev_key_file = Some(dev_key_path(&args.data_dir));
         DevKey::read_or_create(&dev_key_path(&args.data_dir)).map_err(|e| bad(&e))?;
     }
+    if args.decision_key.decision_key_file.is_none() {
+        let path = args.data_dir.join("decision.key");
+        DecisionKey::read_or_create(&path).map_err(|e| bad(&e))?;
+        args.decision_key.decision_key_file = Some(path);
+    }
     Ok((redis, log))
 }
 
@@ -253,9 +276,10 @@ mod tests {
         let mut args = Cli::parse_from(args).system;
         // Embedded, whatever the environment of the tests names.
         (args.database.database_url, args.redis.redis_url, args.kafka.kafka_brokers) = (None, None, None);
+        args.decision_key.decision_key_file = None;
         let system = System::start(args, &life).await.unwrap();
         let cursors = system.store.progress_rows().await.unwrap();
-        assert_eq!(cursors.len(), EMBEDDED_LANES as usize, "the worker has a cursor in every lane");
+        assert_eq!(cursors.len(), 2 * EMBEDDED_LANES as usize, "the workers have a cursor in every lane");
         life.begin_shutdown();
         assert!(life.finish().await);
     }

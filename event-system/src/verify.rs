@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use shared_domain::draw::{Chains, DrawRecord, ENTRANTS_HEADER, Entrant, Report, Verifier};
+use shared_domain::draw::{DrawRecord, ENTRANTS_HEADER, Entrant, Report, Verifier};
 use shared_runtime::config::ConfigError;
+use shared_runtime::draw::DrandArgs;
 
 use crate::Failure;
 
@@ -18,22 +19,13 @@ pub struct VerifyArgs {
     /// List of entrants (the CSV of `GET /v1/events/{id}/draw/entrants`); without it winners cannot be recomputed
     #[arg(long, value_name = "FILE")]
     entrants: Option<PathBuf>,
-    /// drand chains besides quicknet: a JSON list of what their nodes serve as `/info`
-    #[arg(long, env, value_name = "FILE")]
-    drand_chains_file: Option<PathBuf>,
+    #[command(flatten)]
+    drand: DrandArgs,
 }
 
 pub fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
     let record = read_record(&args.record)?;
-    let chains = match &args.drand_chains_file {
-        None => Chains::default(),
-        Some(path) => {
-            let bad = |e: &dyn std::fmt::Display| {
-                ConfigError::new("DRAND_CHAINS_FILE", format_args!("{}: {e}", path.display()))
-            };
-            Chains::with(&std::fs::read_to_string(path).map_err(|e| bad(&e))?).map_err(|e| bad(&e))?
-        }
-    };
+    let chains = args.drand.read()?;
     let verifier = Verifier::new(&record, &chains);
     let report = match &args.entrants {
         None => verifier.without_list(),

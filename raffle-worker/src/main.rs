@@ -1,10 +1,17 @@
-//! The raffle worker's place in the layout. Raffles are not built yet: this program says so and ends.
+//! `raffle-worker`: takes raffle entries into the database; several instances share the lanes.
 
-use std::io::Write;
 use std::process::ExitCode;
 
-fn main() -> ExitCode {
-    // Standard error may be closed; the exit code says it too.
-    drop(writeln!(std::io::stderr(), "raffle-worker: raffles are not built yet"));
-    ExitCode::from(2)
+use shared_runtime::service::Binary;
+
+const BINARY: Binary = Binary {
+    name: env!("CARGO_PKG_NAME"),
+    version: env!("CARGO_PKG_VERSION"),
+    about: "Takes entries of raffles into the database, where they wait for the draw",
+    ops_addr: "127.0.0.1:9093",
+};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    shared_runtime::worker::main(BINARY, raffle_worker::ROLE).await
 }

@@ -11,22 +11,6 @@ use crate::{
 /// The rules that this build decides by. An event keeps the version it was scheduled under.
 pub const RULES_VERSION: u32 = 1;
 
-/// What of the contract a build serves; the rest is refused, never half-done.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Served {
-    /// Raffles: accepted as drafts, and their records judged (their entries become PENDING). True once there is a worker
-    /// that draws.
-    pub(crate) raffles: bool,
-    /// Drafts with RANDOM and AVERAGE_RANDOM; the fold decides them in any case. True once scheduling makes reward keys and
-    /// the workers unwrap them.
-    pub(crate) random_rewards: bool,
-}
-
-impl Served {
-    /// What this build serves.
-    pub(crate) const NOW: Served = Served { raffles: false, random_rewards: false };
-}
-
 /// Why a `Scheduled` record cannot be judged by this build. Its event parks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DefinitionError {
@@ -184,10 +168,6 @@ impl EventDefinition {
 
     /// The definition in a record; refuses what this build cannot decide.
     pub fn from_record(record: &v1::Scheduled) -> Result<Self, DefinitionError> {
-        Self::from_record_served(record, Served::NOW)
-    }
-
-    fn from_record_served(record: &v1::Scheduled, served: Served) -> Result<Self, DefinitionError> {
         if record.rules_version != RULES_VERSION {
             return Err(DefinitionError::RulesVersion(record.rules_version));
         }
@@ -197,8 +177,7 @@ impl EventDefinition {
         let event_type = match record.r#type() {
             v1::EventType::General => EventType::General,
             v1::EventType::FirstCome => EventType::FirstCome,
-            v1::EventType::Raffle if served.raffles => EventType::Raffle,
-            v1::EventType::Raffle => return Err(DefinitionError::Unsupported("type RAFFLE")),
+            v1::EventType::Raffle => EventType::Raffle,
             v1::EventType::Unspecified => return Err(DefinitionError::Unsupported("this type")),
         };
         let reward = match record.reward.and_then(|r| r.policy) {
@@ -338,8 +317,6 @@ pub(crate) fn approval_of(record: &v1::Approval) -> Result<Approval, DefinitionE
 mod tests {
     use super::*;
 
-    const ALL: Served = Served { raffles: true, random_rewards: true };
-
     fn raffle() -> EventDefinition {
         let hash = "52db9ba70e0cc0f6eaf7803dd07447a1f5477735fd3f661792ba94600c84e971";
         let beacon = BeaconRound { chain_hash: hash.parse().expect("hex"), round: 9 };
@@ -374,9 +351,7 @@ mod tests {
     fn a_raffle_comes_back_from_its_record() {
         let definition = raffle();
         let record = definition.to_record([1; 16]);
-        assert_eq!(EventDefinition::from_record_served(&record, ALL), Ok(definition));
-        let refused = EventDefinition::from_record(&record);
-        assert_eq!(refused, Err(DefinitionError::Unsupported("type RAFFLE")), "until raffles are served");
+        assert_eq!(EventDefinition::from_record(&record), Ok(definition));
     }
 
     #[test]
@@ -396,7 +371,7 @@ mod tests {
         for (why, change) in changes {
             let mut definition = raffle();
             change(&mut definition);
-            let read = EventDefinition::from_record_served(&definition.to_record([1; 16]), ALL);
+            let read = EventDefinition::from_record(&definition.to_record([1; 16]));
             assert_eq!(read, Err(DefinitionError::Unsupported(why)));
         }
     }

@@ -16,6 +16,8 @@ pub enum Lifecycle {
     Closing = 2,
     /// Every lane has applied `Closed`.
     Closed = 3,
+    /// A raffle whose results are published.
+    Drawn = 4,
 }
 
 impl Lifecycle {
@@ -26,7 +28,9 @@ impl Lifecycle {
 
     /// The value of a number.
     pub fn from_code(code: i16) -> Option<Self> {
-        [Self::Draft, Self::Scheduled, Self::Closing, Self::Closed].into_iter().find(|l| l.code() == code)
+        [Self::Draft, Self::Scheduled, Self::Closing, Self::Closed, Self::Drawn]
+            .into_iter()
+            .find(|l| l.code() == code)
     }
 }
 
@@ -62,6 +66,7 @@ pub fn public_status(
     match lifecycle {
         Lifecycle::Draft => EventStatus::Draft,
         Lifecycle::Closing | Lifecycle::Closed => EventStatus::Closed,
+        Lifecycle::Drawn => EventStatus::Drawn,
         Lifecycle::Scheduled if now >= period.ends_at() => EventStatus::Closed,
         Lifecycle::Scheduled if now < period.starts_at() || !admitting => EventStatus::Scheduled,
         Lifecycle::Scheduled if paused => EventStatus::Paused,

@@ -6,12 +6,13 @@
 //! event and purpose opens for no other. Nonces are random, NIST SP 800-38D allows 2^32 of them a key.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::error::Unspecified;
 use clap::Args;
 use shared_domain::draw::Seed;
-use shared_domain::{EventId, RewardKey};
+use shared_domain::{Digest, EventId, RewardKey};
 
 use crate::auth::{DevKeyError, read_secret_file, write_secret_file};
 use crate::config::ConfigError;
@@ -148,6 +149,54 @@ impl DecisionKey {
     }
 }
 
+/// What scheduling makes for an event: its reward key and its draw's seed, wrapped, and the seed's public commitment. An
+/// event takes those that its definition needs.
+#[derive(Debug, Clone)]
+pub struct EventSecrets {
+    /// Wrapped reward key.
+    pub reward_key: Vec<u8>,
+    /// Wrapped seed.
+    pub seed: Vec<u8>,
+    /// [`Seed::commitment`].
+    pub commitment: Digest,
+}
+
+impl EventSecrets {
+    /// New ones for an event.
+    pub fn new(key: &DecisionKey, event: EventId) -> Result<Self, WrapError> {
+        let (seed, wrapped) = key.new_seed(event)?;
+        Ok(Self { reward_key: key.new_reward_key(event)?, commitment: seed.commitment(event), seed: wrapped })
+    }
+}
+
+/// Why a worker has no reward key at hand: its lane halts, for a later worker with the right key decides the same records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RewardKeyError {
+    /// The setting is not there.
+    #[error("DECISION_KEY_FILE is not set")]
+    NotSet,
+    /// Not the key, or not its work.
+    #[error(transparent)]
+    Unwrap(#[from] UnwrapError),
+}
+
+/// Opens reward keys for a worker; without a decision key it opens none.
+#[derive(Debug, Clone, Default)]
+pub struct RewardKeys(Option<Arc<DecisionKey>>);
+
+impl RewardKeys {
+    /// With the key of the settings.
+    pub fn new(key: Option<Arc<DecisionKey>>) -> Self {
+        Self(key)
+    }
+
+    /// The reward key of an event's definition.
+    pub fn open(&self, event: EventId, wrapped: &[u8]) -> Result<RewardKey, RewardKeyError> {
+        let key = self.0.as_ref().ok_or(RewardKeyError::NotSet)?;
+        Ok(key.reward_key(event, wrapped)?)
+    }
+}
+
 /// 32 bytes of the library's cryptographic generator.
 fn fresh_secret() -> Result<[u8; SECRET_BYTES], WrapError> {
     let mut secret = [0; SECRET_BYTES];
@@ -165,11 +214,17 @@ pub struct DecisionKeyArgs {
 
 impl DecisionKeyArgs {
     /// Reads the key. Errors: the setting or its file is missing, or no key.
-    pub fn read(&self) -> Result<DecisionKey, ConfigError> {
-        let path = self.decision_key_file.as_ref().ok_or_else(|| {
+    pub fn read(&self) -> Result<Arc<DecisionKey>, ConfigError> {
+        self.read_if_set()?.ok_or_else(|| {
             ConfigError::new("DECISION_KEY_FILE", "is required: `event-system keys init` makes one")
-        })?;
-        DecisionKey::read(path).map_err(|e| ConfigError::new("DECISION_KEY_FILE", e))
+        })
+    }
+
+    /// The same where the setting may be missing: a worker decides everything but random rewards without it.
+    pub fn read_if_set(&self) -> Result<Option<Arc<DecisionKey>>, ConfigError> {
+        let Some(path) = &self.decision_key_file else { return Ok(None) };
+        let key = DecisionKey::read(path).map_err(|e| ConfigError::new("DECISION_KEY_FILE", e))?;
+        Ok(Some(Arc::new(key)))
     }
 }
 

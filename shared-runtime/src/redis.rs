@@ -6,6 +6,7 @@ mod member_limit;
 mod policy;
 mod presence;
 mod rate_limit;
+mod rewards;
 
 use std::time::Duration;
 

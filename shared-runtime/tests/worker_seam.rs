@@ -215,6 +215,7 @@ async fn the_loop_runs_on_memory_alone_and_survives_lost_commits() {
             drain_backlog: true,
             backlog: None,
             replay: None,
+            keys: Default::default(),
             state: Default::default(),
         },
     );

@@ -71,6 +71,7 @@ async fn stampede(args: DemoArgs) -> anyhow::Result<bool> {
     settings.kafka.kafka_brokers = None;
     settings.auth.auth_jwks = None;
     settings.auth.auth_dev_key_file = None;
+    settings.decision_key.decision_key_file = None;
     settings.gateway.public_addr = ([127, 0, 0, 1], 0).into();
     settings.admin.admin_addr = ([127, 0, 0, 1], 0).into();
     let system = System::start(settings, &life).await.map_err(|e| anyhow::anyhow!("{e}"))?;
@@ -94,6 +95,7 @@ async fn stampede(args: DemoArgs) -> anyhow::Result<bool> {
         embedded: true,
         backlog: system.backlog.clone(),
         replay: None,
+        keys: Default::default(),
         state: Default::default(),
     };
     let second_worker = tokio::spawn(role.run(parts, stop_second.clone(), Duration::from_secs(15)));

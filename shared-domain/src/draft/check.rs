@@ -3,7 +3,6 @@
 use chrono::{DateTime, Datelike, Utc};
 
 use super::{EventDraft, Violation};
-use crate::definition::Served;
 use crate::draw::DrawRules;
 use crate::{
     Approval, ContactCollection, EventDefinition, EventPeriod, EventType, OptionName, RULES_VERSION, Reward,
@@ -26,10 +25,6 @@ pub(crate) fn check_text(title: &str, content: &str) -> Vec<Violation> {
 /// Checks a draft. The definition still lacks what scheduling fixes: topic, lanes, salt, draw commitment and wrapped keys
 /// are empty. Whether a named beacon is known and late enough is asked of [`crate::draw::Chains::check_round`].
 pub fn check_draft(draft: &EventDraft) -> Result<EventDefinition, Vec<Violation>> {
-    check_served(draft, Served::NOW)
-}
-
-fn check_served(draft: &EventDraft, served: Served) -> Result<EventDefinition, Vec<Violation>> {
     let mut check = Check::default();
     check.0.extend(check_text(&draft.title, &draft.content));
     if draft.time_zone.parse::<chrono_tz::Tz>().is_err() {
@@ -48,7 +43,7 @@ fn check_served(draft: &EventDraft, served: Served) -> Result<EventDefinition, V
     let draw = check.draw(draft);
     check.participation(draft);
     check.contacts(draft);
-    check.unsupported(draft, served);
+    check.unsupported(draft);
     if let Some(limits) = &draft.limits {
         check.0.extend(limits.violations("/limits"));
     }
@@ -245,14 +240,7 @@ impl Check {
     }
 
     /// Parts of the contract that this build does not serve are refused, never half-done.
-    fn unsupported(&mut self, draft: &EventDraft, served: Served) {
-        if draft.event_type == EventType::Raffle && !served.raffles {
-            self.fail("/type", "RAFFLE is not supported yet");
-        }
-        if draft.reward.as_ref().is_some_and(|r| r.reward_type.ends_with("RANDOM")) && !served.random_rewards
-        {
-            self.fail("/reward/reward_type", "must be FIXED (others are not supported yet)");
-        }
+    fn unsupported(&mut self, draft: &EventDraft) {
         if !draft.missions.is_empty() {
             self.fail("/missions", "are not supported yet");
         }
@@ -314,10 +302,6 @@ mod tests {
             (json!({"max_entries_per_member": 2}), "/max_entries_per_member"),
             (json!({"reward": {"reward_type": "FIXED"}}), "/reward/fixed_amount"),
             (json!({"reward": {"reward_type": "GIFT"}}), "/reward/reward_type"),
-            (
-                json!({"reward": {"reward_type": "RANDOM", "min_amount": 1, "max_amount": 2}}),
-                "/reward/reward_type",
-            ),
             (json!({"draw": {"method": "RANDOM", "alternates": 1}}), "/draw"),
             (json!({"missions": [{}]}), "/missions"),
             (json!({"lane": -1}), "/lane"),
@@ -334,25 +318,10 @@ mod tests {
         assert!(pointers(json!({"compliance": null, "internal_test": true})).is_empty());
     }
 
-    /// What is wrong once everything is served.
-    fn later(patch: serde_json::Value) -> Vec<String> {
-        match check_served(&draft(patch), Served { raffles: true, random_rewards: true }) {
-            Ok(_) => vec![],
-            Err(violations) => violations.into_iter().map(|v| v.pointer).collect(),
-        }
-    }
-
-    #[test]
-    fn raffles_are_refused_until_they_are_served() {
-        let raffle = json!({"type": "RAFFLE", "stock": [], "max_winners": 3});
-        assert_eq!(pointers(raffle.clone()), ["/type"]);
-        assert!(later(raffle).is_empty());
-    }
-
     #[test]
     fn rewards_name_the_field_that_is_wrong() {
         let most = AMOUNT_MAX;
-        let reward = |reward| later(json!({ "reward": reward }));
+        let reward = |reward| pointers(json!({ "reward": reward }));
         let average = |min: i64, target: i64, max: i64| {
             reward(
                 json!({"reward_type": "AVERAGE_RANDOM", "min_amount": min, "max_amount": max, "target_average": target}),
@@ -372,17 +341,17 @@ mod tests {
         let foreign = json!({"reward_type": "FIXED", "fixed_amount": 1, "max_amount": 2});
         assert_eq!(reward(foreign), ["/reward/max_amount"]);
         let dear = json!({"reward_type": "RANDOM", "min_amount": 0, "max_amount": most});
-        let many = later(
+        let many = pointers(
             json!({"reward": dear, "stock": [{"count": 9_000_000}, {"option": "B", "count": 1_000_000}]}),
         );
         assert_eq!(many, ["/reward/max_amount"]);
         let raffle = json!({"type": "RAFFLE", "stock": [], "max_winners": 10_000_000, "reward": dear});
-        assert_eq!(later(raffle), ["/reward/max_amount"]);
+        assert_eq!(pointers(raffle), ["/reward/max_amount"]);
     }
 
     #[test]
     fn draws_name_the_field_that_is_wrong() {
-        let raffle = |draw| later(json!({"type": "RAFFLE", "stock": [], "max_winners": 3, "draw": draw}));
+        let raffle = |draw| pointers(json!({"type": "RAFFLE", "stock": [], "max_winners": 3, "draw": draw}));
         let hash = "52db9ba70e0cc0f6eaf7803dd07447a1f5477735fd3f661792ba94600c84e971";
         let none: [&str; 0] = [];
         assert_eq!(raffle(json!({"method": "ARRIVAL", "alternates": 2})), none);
@@ -399,9 +368,9 @@ mod tests {
         );
         let arrival = json!({"method": "ARRIVAL", "beacon": {"chain_hash": hash, "round": 9}});
         assert_eq!(raffle(arrival), ["/draw/beacon"]);
-        let no_winners = later(json!({"type": "RAFFLE", "stock": []}));
+        let no_winners = pointers(json!({"type": "RAFFLE", "stock": []}));
         assert_eq!(no_winners, ["/max_winners"]);
-        assert_eq!(later(json!({"type": "RAFFLE", "max_winners": 3})), ["/stock"]);
+        assert_eq!(pointers(json!({"type": "RAFFLE", "max_winners": 3})), ["/stock"]);
         let typo = json!({"title": "t", "type": "RAFFLE", "starts_at": "2026-01-01T00:00:00Z",
             "ends_at": "2026-01-02T00:00:00Z", "draw": {"alternate": 1}});
         assert!(serde_json::from_value::<EventDraft>(typo).is_err());

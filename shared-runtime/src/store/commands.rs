@@ -10,7 +10,9 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use shared_domain::EventId;
 
 pub use error::CommandError;
-pub use request::{Answered, Change, Changed, CommandView, Render, RequestKey, StaffRequest};
+pub use request::{
+    Answered, Change, Changed, CommandView, EventTopic, EventTopics, Render, RequestKey, StaffRequest,
+};
 pub(crate) use request::{Fresh, close_command_id};
 
 use super::error_class::StoreError;

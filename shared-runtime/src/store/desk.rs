@@ -89,6 +89,23 @@ pub struct StatsRows {
     pub parked: Vec<(EventId, i64)>,
     /// Full topic names, by event.
     pub topics: Vec<(EventId, String)>,
+    /// Draws that are published.
+    pub drawn: Vec<DrawnStats>,
+}
+
+/// What a published draw came to: its lanes count the entries as pending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrawnStats {
+    /// Event.
+    pub event_id: EventId,
+    /// Winners that stand.
+    pub won: i64,
+    /// Neither won nor disqualified.
+    pub lost: i64,
+    /// Taken out since.
+    pub disqualified: i64,
+    /// Points that the winners get.
+    pub paid: i64,
 }
 
 impl Store {

@@ -3,6 +3,7 @@
 
 pub mod commands;
 pub mod desk;
+pub mod draw;
 pub mod error_class;
 pub mod lane_tx;
 mod migrate;

@@ -1,6 +1,7 @@
 //! Rows as the database has them, shared by both backends. Here those of the lanes, which workers write.
 
 mod commands;
+mod draw;
 mod events;
 mod watched;
 
@@ -11,6 +12,7 @@ use super::error_class::StoreError;
 use super::schema::{event_entry, event_lane, event_stock, parked_record, partition_progress};
 
 pub use commands::{ApprovalRow, AuditLine, CommandAppliedRow, CommandStatus, KeptAnswer, OutboxRow};
+pub use draw::{DisqualifiedRow, DrawResultRow, DrawRow};
 pub use events::{EventRow, LiveLimits, NewEvent};
 pub use watched::{SnapshotRows, WatchedLane};
 

@@ -81,6 +81,63 @@ diesel::table! {
         max_amount -> Nullable<BigInt>,
         target_average -> Nullable<BigInt>,
         fixed_amount -> Nullable<BigInt>,
+        wrapped_key -> Nullable<Binary>,
+    }
+}
+
+diesel::table! {
+    draw (event_id) {
+        event_id -> BigInt,
+        draw_id -> Binary,
+        phase -> SmallInt,
+        requested -> Bool,
+        publish -> Bool,
+        rules_version -> Integer,
+        method -> SmallInt,
+        max_winners -> BigInt,
+        max_alternates -> BigInt,
+        commitment -> Binary,
+        wrapped_seed -> Binary,
+        seed -> Nullable<Binary>,
+        trust -> SmallInt,
+        beacon_chain -> Nullable<Binary>,
+        beacon_round -> Nullable<BigInt>,
+        beacon_randomness -> Nullable<Binary>,
+        beacon_signature -> Nullable<Binary>,
+        entrants -> Nullable<BigInt>,
+        list_digest -> Nullable<Binary>,
+        winners -> BigInt,
+        paid -> BigInt,
+        stored_places -> BigInt,
+        applied_places -> BigInt,
+        applied_lane -> Integer,
+        applied_seq -> BigInt,
+        frozen_at -> Nullable<BigInt>,
+        decided_at -> Nullable<BigInt>,
+        published_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    draw_result (event_id, place) {
+        event_id -> BigInt,
+        place -> BigInt,
+        entry_id -> Binary,
+        entry_rank -> Nullable<BigInt>,
+        alternate -> Nullable<BigInt>,
+        reward_amount -> BigInt,
+        disqualified -> Bool,
+    }
+}
+
+diesel::table! {
+    draw_disqualified (event_id, ordinal) {
+        event_id -> BigInt,
+        ordinal -> BigInt,
+        entry_id -> Binary,
+        replaced_by -> Nullable<Binary>,
+        reason -> Text,
+        at -> BigInt,
     }
 }
 
@@ -202,4 +259,7 @@ diesel::table! {
 }
 
 diesel::allow_tables_to_appear_in_same_query!(events, event_lane);
+diesel::allow_tables_to_appear_in_same_query!(events, event_entry);
+diesel::allow_tables_to_appear_in_same_query!(events, draw);
+diesel::allow_tables_to_appear_in_same_query!(draw_result, event_entry);
 diesel::allow_tables_to_appear_in_same_query!(command_applied, outbox);

@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use shared_domain::{
-    Approval, CommandOutcome, EntryId, EventDefinition, EventId, EventInLane, Fold, Known, LaneState,
-    LogEntry, Stock, Undecidable, decide,
+    Approval, CommandOutcome, EntryId, EventDefinition, EventId, EventInLane, EventType, Fold, Known,
+    LaneState, LogEntry, RewardKey, Stock, Undecidable, decide,
 };
 use shared_proto::v1::{self, log_record::Kind};
 
 use super::batch::{LaneBatch, LaneMemory};
+use crate::keys::RewardKeyError;
 use crate::store::error_class::StoreError;
 use crate::store::lane_tx::{CursorMove, Inserted, LaneTx};
 use crate::store::rows::{ApprovalRow, CommandAppliedRow, CommandStatus, EntryRow, LaneRow, StockRow};
@@ -53,6 +54,14 @@ pub enum ApplyError {
         table: &'static str,
         /// Event.
         event_id: EventId,
+    },
+    /// An event's rewards cannot be computed here: the lane must halt, for with the right key they can.
+    #[error("event {event_id}: {error}")]
+    RewardKey {
+        /// Event.
+        event_id: EventId,
+        /// What is wrong with the key.
+        error: RewardKeyError,
     },
     /// The database failed.
     #[error(transparent)]
@@ -174,6 +183,7 @@ impl<'b> Work<'b> {
             known.commands.extend(tx.applied_commands(lane, &commands).await?);
         }
         self.load_member_entries(tx, records, &mut known).await?;
+        known.reward_keys = self.reward_keys(records, memory)?;
 
         let mut fold = decide(&self.events, &known, records.iter().copied())?;
         let rows = self.entry_rows(&fold, now);
@@ -208,6 +218,32 @@ impl<'b> Work<'b> {
             .filter_map(|id| fold.events.get(id).map(|e| (*id, e.definition.clone())))
             .collect();
         Ok(applied)
+    }
+
+    /// Keys of the events that pay random rewards here: those with an entry in the batch, and those that it schedules. A
+    /// raffle pays when it is drawn.
+    fn reward_keys(
+        &self,
+        records: &[&LogEntry],
+        memory: &LaneMemory,
+    ) -> Result<HashMap<EventId, RewardKey>, ApplyError> {
+        let mut keys = HashMap::new();
+        for record in records {
+            let event_id = record.event_id;
+            let definition = match &record.kind {
+                _ if keys.contains_key(&event_id) => continue,
+                Kind::Entry(_) => self.events.get(&event_id).map(|event| Arc::clone(&event.definition)),
+                // One that cannot be read is the fold's to name.
+                Kind::Scheduled(scheduled) => EventDefinition::from_record(scheduled).ok().map(Arc::new),
+                _ => None,
+            };
+            let pays = |d: &Arc<EventDefinition>| d.event_type != EventType::Raffle && d.reward.needs_key();
+            if let Some(definition) = definition.filter(pays) {
+                let key = memory.keys.open(event_id, &definition.wrapped_keys.reward_key);
+                keys.insert(event_id, key.map_err(|error| ApplyError::RewardKey { event_id, error })?);
+            }
+        }
+        Ok(keys)
     }
 
     async fn load_member_entries<T: LaneTx>(

@@ -45,6 +45,8 @@ pub enum Attempted {
     },
     /// A row was changed outside the log.
     ChangedOutsideTheLog(String),
+    /// The rewards of an event cannot be computed with the decision key at hand.
+    KeyRefused(String),
     /// The database refuses for good.
     Refused(String),
     /// The lane was taken away in between.
@@ -107,6 +109,7 @@ impl<S: LaneStore, P: Producer> Attempts<S, P> {
                 Err(error @ ApplyError::ChangedOutsideTheLog { .. }) => {
                     return Attempted::ChangedOutsideTheLog(error.to_string());
                 }
+                Err(error @ ApplyError::RewardKey { .. }) => return Attempted::KeyRefused(error.to_string()),
                 Err(ApplyError::Store(error)) => match error.class {
                     ErrorClass::Transient | ErrorClass::Saturation => {
                         tries = self.wait(tries, &error, cancel).await;
@@ -150,6 +153,7 @@ impl<S: LaneStore, P: Producer> Attempts<S, P> {
                     }
                 }
                 Err(ApplyError::Fenced) => return Attempted::FenceLost,
+                Err(error @ ApplyError::RewardKey { .. }) => return Attempted::KeyRefused(error.to_string()),
                 Err(ApplyError::Store(error))
                     if matches!(error.class, ErrorClass::Transient | ErrorClass::Saturation) =>
                 {

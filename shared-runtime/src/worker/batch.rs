@@ -7,6 +7,8 @@ use bytes::Bytes;
 use shared_domain::{EntryId, EventDefinition, EventId, LogEntry};
 use shared_proto::Lane;
 
+use crate::keys::RewardKeys;
+
 /// One decoded record with its bytes, for parking.
 #[derive(Debug, Clone)]
 pub struct BatchRecord {
@@ -35,13 +37,15 @@ pub struct LaneBatch {
     pub park: BTreeMap<EventId, String>,
 }
 
-/// What a lane's worker remembers between batches. Everything here is a copy of committed state.
+/// What a lane's worker has at hand between batches: copies of committed state, and keys.
 #[derive(Debug, Clone, Default)]
 pub struct LaneMemory {
     definitions: Arc<Mutex<HashMap<EventId, Arc<EventDefinition>>>>,
     recent: Arc<Mutex<RecentEntries>>,
     /// Offsets given up by `Rejected` records, known up front: a replay fills it.
     pub rejected_offsets: Arc<std::collections::HashSet<i64>>,
+    /// For events with random rewards.
+    pub keys: RewardKeys,
 }
 
 /// The latest entry ids that were committed, so that a double click costs no duplicate-key round.

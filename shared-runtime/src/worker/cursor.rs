@@ -51,6 +51,9 @@ pub enum Halt {
     /// The database refuses for good.
     #[error("database: {0}")]
     Database(String),
+    /// `DECISION_KEY_FILE` is missing or is not the key that an event was scheduled with.
+    #[error("decision_key: {0}")]
+    DecisionKey(String),
 }
 
 impl Halt {
@@ -65,6 +68,7 @@ impl Halt {
             Self::ChangedOutsideTheLog(_) => "changed_outside_the_log",
             Self::Brake(_) => "brake",
             Self::Database(_) => "database",
+            Self::DecisionKey(_) => "decision_key",
         }
     }
 }

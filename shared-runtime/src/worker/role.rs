@@ -14,6 +14,7 @@ use super::{Batching, Replay, Worker, WorkerParts, WorkerState};
 use crate::clock::{SystemClock, SystemRandom};
 use crate::config::StartError;
 use crate::embedded::BacklogGuard;
+use crate::keys::{DecisionKeyArgs, RewardKeys};
 use crate::log::{KafkaArgs, KafkaLaneLog, KafkaProducer, check_topics};
 use crate::service::{self, Binary, Process};
 use crate::store::{DatabaseArgs, Store};
@@ -43,6 +44,8 @@ pub struct RoleParts {
     pub backlog: Option<Arc<BacklogGuard>>,
     /// Decide a log again, into an empty database.
     pub replay: Option<Arc<Replay>>,
+    /// For events with random rewards.
+    pub keys: RewardKeys,
     /// Told what becomes of the lanes; whoever wants to know subscribes before.
     pub state: watch::Sender<WorkerState>,
 }
@@ -56,6 +59,8 @@ pub struct WorkerArgs {
     database: DatabaseArgs,
     #[command(flatten)]
     batching: Batching,
+    #[command(flatten)]
+    decision_key: DecisionKeyArgs,
 }
 
 /// `main` of a worker binary.
@@ -65,6 +70,7 @@ pub async fn main(binary: Binary, role: Role) -> ExitCode {
 
 async fn start(args: WorkerArgs, role: Role, process: &Process) -> Result<(), StartError> {
     let store = Store::of(&args.database)?;
+    let keys = RewardKeys::new(args.decision_key.read_if_set()?);
     store.ping().await.map_err(|error| StartError::unreachable("DATABASE_URL", error))?;
     check_topics(&args.kafka).await?;
     let producer = Arc::new(KafkaProducer::connect(&args.kafka).await?);
@@ -76,6 +82,7 @@ async fn start(args: WorkerArgs, role: Role, process: &Process) -> Result<(), St
         embedded: false,
         backlog: None,
         replay: None,
+        keys,
         state: watch::Sender::default(),
     };
     let topic = parts.kafka.topics().name(role.topics[0]);
@@ -124,6 +131,7 @@ impl Role {
             drain_backlog: parts.embedded,
             backlog: parts.backlog,
             replay: parts.replay,
+            keys: parts.keys,
             state: parts.state,
         };
         Worker::new(log, parts).run(shutdown, budget).await

@@ -24,6 +24,7 @@ use super::replay::Replay;
 use super::state::WorkerState;
 use crate::clock::{SharedClock, SharedRandom};
 use crate::embedded::{BacklogGuard, ReaderPosition};
+use crate::keys::RewardKeys;
 use crate::log::producer::Producer;
 use crate::log::reader::{LaneLog, LogEvent};
 
@@ -51,6 +52,8 @@ pub struct WorkerParts<S, P> {
     pub backlog: Option<Arc<BacklogGuard>>,
     /// Decide a log again: how far, and what was given up.
     pub replay: Option<Arc<Replay>>,
+    /// For events with random rewards.
+    pub keys: RewardKeys,
     /// Told what becomes of the lanes.
     pub state: watch::Sender<WorkerState>,
 }
@@ -73,6 +76,7 @@ pub struct Worker<L, S, P> {
     drain_backlog: bool,
     backlog: Option<Arc<BacklogGuard>>,
     replay: Option<Arc<Replay>>,
+    keys: RewardKeys,
     state: watch::Sender<WorkerState>,
     readers: BTreeMap<Lane, ReaderPosition>,
     lanes: BTreeMap<Lane, LaneState>,
@@ -100,6 +104,7 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
             drain_backlog: parts.drain_backlog,
             backlog: parts.backlog,
             replay: parts.replay,
+            keys: parts.keys,
             state: parts.state,
             readers: BTreeMap::new(),
             lanes: BTreeMap::new(),
@@ -221,6 +226,7 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
         if let Some(offsets) = self.replay.as_ref().and_then(|replay| replay.given_up.get(lane)) {
             state.memory.rejected_offsets = offsets.clone();
         }
+        state.memory.keys = self.keys.clone();
         state
     }
 
@@ -323,6 +329,7 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
             Attempted::Failing { record, why } => self.failing(lane, record, why),
             Attempted::ChangedOutsideTheLog(what) => self.halt(lane, Halt::ChangedOutsideTheLog(what)),
             Attempted::Refused(what) => self.halt(lane, Halt::Database(what)),
+            Attempted::KeyRefused(what) => self.halt(lane, Halt::DecisionKey(what)),
         }
     }
 

@@ -22,6 +22,12 @@ pub enum CommandError {
     /// The event's state does not allow it.
     #[error("{1}")]
     Conflict(&'static str, &'static str),
+    /// The event's state does not allow it yet; the text says what is awaited.
+    #[error("{1}")]
+    NotYet(&'static str, String),
+    /// There is no such entry in the event.
+    #[error("there is no such entry")]
+    EntryNotFound,
     /// The body asks for something that cannot be.
     #[error("{1}")]
     Unprocessable(&'static str, &'static str),

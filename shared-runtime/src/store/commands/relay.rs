@@ -1,5 +1,7 @@
 //! What the relay asks of the store.
 
+use std::collections::BTreeMap;
+
 use shared_domain::{EventId, Lifecycle, Millis};
 
 use crate::store::error_class::StoreError;
@@ -70,6 +72,31 @@ impl Store {
     /// Closing events with their number of lanes and how many of these have applied a `Closed`.
     pub async fn closing_events(&self) -> Result<Vec<(EventId, i32, i64)>, StoreError> {
         on_connection!(self, |q, conn| q::events::closing(conn).await)
+    }
+
+    /// `Closed` records that their lanes have not applied: event, topic, lane, published when (ms).
+    pub async fn closes_awaited(&self) -> Result<Vec<(EventId, String, i32, Millis)>, StoreError> {
+        on_connection!(self, |q, conn| q::outbox::closes_awaited(conn).await)
+    }
+
+    /// Winners and points of every event that may still pay, or ended after `ended_after`.
+    pub async fn reward_totals(
+        &self,
+        ended_after: Millis,
+    ) -> Result<BTreeMap<EventId, (i64, i64)>, StoreError> {
+        let lanes = on_connection!(self, |q, conn| q::events::lane_totals(conn, ended_after).await)?;
+        let mut totals: BTreeMap<EventId, (i64, i64)> = BTreeMap::new();
+        for (event, wins, paid) in lanes {
+            let total = totals.entry(event).or_default();
+            *total = (total.0 + wins, total.1.saturating_add(paid));
+        }
+        let ids: Vec<EventId> = totals.keys().copied().collect();
+        for block in ids.chunks(1_000) {
+            for drawn in on_connection!(self, |q, conn| q::desk::drawn(conn, block).await)? {
+                totals.insert(drawn.event_id, (drawn.won, drawn.paid));
+            }
+        }
+        Ok(totals)
     }
 
     /// Every lane has applied `Closed`: the event is closed. False when somebody else was faster.

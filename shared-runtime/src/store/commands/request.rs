@@ -1,10 +1,16 @@
 //! Staff's requests and their answers, as the store sees them.
 
+use std::sync::Arc;
+
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use shared_domain::{Approval, EventDefinition, EventId, LimitsDraft, Millis};
+use shared_domain::draw::Chains;
+use shared_domain::{Approval, EntryId, EventDefinition, EventId, EventType, HexBytes, LimitsDraft, Millis};
+use shared_proto::{Topic, TopicNames};
+use uuid::Uuid;
 
 use crate::clock::Random;
+use crate::keys::EventSecrets;
 use crate::store::rows::{CommandStatus, EventRow, OutboxRow};
 
 /// Who asks for a change, by which request, and when.
@@ -31,6 +37,41 @@ pub struct RequestKey {
     pub body_hash: Vec<u8>,
 }
 
+/// A topic that carries events, and its partitions now.
+#[derive(Debug, Clone)]
+pub struct EventTopic {
+    /// Full name.
+    pub name: String,
+    /// Partitions.
+    pub lanes: i32,
+}
+
+/// The topics that carry events.
+#[derive(Debug, Clone)]
+pub struct EventTopics {
+    apply: EventTopic,
+    raffle: EventTopic,
+}
+
+impl EventTopics {
+    /// By their names, with the number of partitions of each.
+    pub fn new(names: &TopicNames, lanes: impl Fn(&str) -> i32) -> Self {
+        let topic = |topic| {
+            let name = names.name(topic);
+            EventTopic { lanes: lanes(&name), name }
+        };
+        Self { apply: topic(Topic::Apply), raffle: topic(Topic::Raffle) }
+    }
+
+    /// The topic of an event of this type.
+    pub fn of(&self, event_type: EventType) -> &EventTopic {
+        match event_type {
+            EventType::Raffle => &self.raffle,
+            EventType::General | EventType::FirstCome => &self.apply,
+        }
+    }
+}
+
 /// What staff may ask for.
 #[derive(Debug, Clone)]
 pub enum Change {
@@ -51,12 +92,14 @@ pub enum Change {
     Schedule {
         /// Event.
         event: EventId,
-        /// Full topic name.
-        topic: String,
-        /// Partitions of that topic now.
-        lane_count: i32,
+        /// Where it may go.
+        topics: EventTopics,
         /// How long the log keeps records, ms; `None`: as long as it lives.
         retention: Option<Millis>,
+        /// Made for it, and taken where it needs them.
+        secrets: EventSecrets,
+        /// Beacons that a draw may name.
+        chains: Arc<Chains>,
     },
     /// More stock.
     AddStock {
@@ -89,6 +132,37 @@ pub enum Change {
         /// Its lane, where the offset alone is not enough.
         lane: Option<i32>,
     },
+    /// A raffle's winners are to be drawn.
+    Draw {
+        /// Event.
+        event: EventId,
+        /// And shown.
+        publish: bool,
+        /// Beacons that a draw may have named.
+        chains: Arc<Chains>,
+    },
+    /// A draw that is decided is to be shown.
+    PublishDraw(EventId),
+    /// The round that a draw waits for is made.
+    Beacon {
+        /// Event.
+        event: EventId,
+        /// Round.
+        round: u64,
+        /// The chain's signature of it.
+        signature: HexBytes,
+        /// Beacons that are known.
+        chains: Arc<Chains>,
+    },
+    /// An entry is taken out of a raffle that is drawn.
+    Disqualify {
+        /// Event.
+        event: EventId,
+        /// Entry.
+        entry: EntryId,
+        /// For the public record.
+        reason: String,
+    },
 }
 
 impl Change {
@@ -107,6 +181,10 @@ impl Change {
             Self::HighTraffic(..) => "HIGH_TRAFFIC",
             Self::Unpark { reject: Some(_), .. } => "REJECTED",
             Self::Unpark { reject: None, .. } => "UNPARKED",
+            Self::Draw { .. } => "DRAW_REQUESTED",
+            Self::PublishDraw(_) => "DRAW_PUBLISH_REQUESTED",
+            Self::Beacon { .. } => "DRAW_BEACON",
+            Self::Disqualify { .. } => "DISQUALIFIED",
         }
     }
 
@@ -125,7 +203,10 @@ impl Change {
             Self::Limits(_, limits) => json!(limits),
             Self::HighTraffic(_, enabled) => json!({"enabled": enabled}),
             Self::Unpark { reject, lane, .. } => json!({"reject": reject, "lane": lane}),
-            Self::Schedule { .. } | Self::Pause(..) => json!({}),
+            Self::Draw { publish, .. } => json!({"publish": publish}),
+            Self::Beacon { round, signature, .. } => json!({"round": round, "signature": signature}),
+            Self::Disqualify { entry, reason, .. } => json!({"entry_id": entry, "reason": reason}),
+            Self::Schedule { .. } | Self::Pause(..) | Self::PublishDraw(_) => json!({}),
         }
     }
 }
@@ -137,6 +218,8 @@ pub enum Changed {
     Event(Box<EventRow>),
     /// A command as it is now.
     Command(CommandView),
+    /// A draw: its event, and its id.
+    Draw(EventId, Uuid),
 }
 
 /// Makes the HTTP answer (status, JSON), so that it can be kept in the same transaction.

@@ -2,14 +2,17 @@
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use shared_domain::{EntryStatus, EventId, Lifecycle, MemberId};
+use shared_domain::draw::DrawPhase;
+use shared_domain::{EntryStatus, EventId, EventType, Lifecycle, MemberId};
 
 use super::Conn;
-use crate::store::desk::{AuditFilter, EventFilter, MemberEntry, Place, StatsRows, WinnerRow};
+use super::entries::{OfEvent, shown};
+use crate::store::desk::{AuditFilter, DrawnStats, EventFilter, MemberEntry, Place, StatsRows, WinnerRow};
 use crate::store::error_class::StoreError;
-use crate::store::rows::{ApprovalRow, EntryRow, EventRow, LaneRow, StockRow};
+use crate::store::rows::{ApprovalRow, DrawRow, EntryRow, EventRow, LaneRow, StockRow};
 use crate::store::schema::{
-    audit_log as a, event_approval, event_entry as e, event_lane, event_stock, events, parked_record,
+    audit_log as a, draw, draw_disqualified, event_approval, event_entry as e, event_lane, event_stock,
+    events, parked_record,
 };
 
 /// Events below an id, newest first.
@@ -69,14 +72,18 @@ pub async fn audit(
         .await?)
 }
 
-/// Winners of one lane behind a place, in order.
+/// Winners of one lane behind a place, in order; of a raffle none before its draw is published.
 pub async fn winners(
     conn: &mut Conn,
     event: EventId,
     after: Place,
     limit: i64,
 ) -> Result<Vec<WinnerRow>, StoreError> {
+    let shown =
+        events::event_type.ne(EventType::Raffle as i16).or(events::lifecycle.eq(Lifecycle::Drawn.code()));
     Ok(e::table
+        .inner_join(events::table.on(events::event_id.eq(e::event_id)))
+        .filter(shown)
         .filter(e::event_id.eq(event))
         .filter(e::lane.eq(after.lane))
         .filter(e::seq.gt(after.seq))
@@ -105,18 +112,22 @@ pub async fn of_member(
     before: Option<(EventId, Place)>,
     limit: i64,
 ) -> Result<Vec<MemberEntry>, StoreError> {
-    let mut query = e::table.filter(e::member_id.eq(member)).into_boxed();
+    let mut query = e::table
+        .inner_join(events::table.on(events::event_id.eq(e::event_id)))
+        .filter(e::member_id.eq(member))
+        .into_boxed();
     if let Some((event, place)) = before {
         let same_lane = e::lane.eq(place.lane).and(e::seq.lt(place.seq));
         let same_event = e::event_id.eq(event).and(e::lane.lt(place.lane).or(same_lane));
         query = query.filter(e::event_id.lt(event).or(same_event));
     }
-    let rows: Vec<EntryRow> = query
+    let rows: Vec<(EntryRow, OfEvent)> = query
         .order((e::event_id.desc(), e::lane.desc(), e::seq.desc()))
         .limit(limit)
-        .select(EntryRow::as_select())
+        .select((EntryRow::as_select(), (events::event_type, events::lifecycle)))
         .load(conn)
         .await?;
+    let rows: Vec<EntryRow> = rows.into_iter().map(shown).collect();
     let ids: Vec<EventId> = rows.iter().map(|row| row.event_id).collect();
     let texts: Vec<(EventId, String, Option<Vec<u8>>)> = events::table
         .filter(events::event_id.eq_any(ids.clone()))
@@ -171,7 +182,32 @@ pub async fn stats(conn: &mut Conn, ids: &[EventId]) -> Result<StatsRows, StoreE
         .select((events::event_id, events::topic.assume_not_null()))
         .load(conn)
         .await?;
-    Ok(StatsRows { lanes, stock, parked, topics })
+    let drawn = drawn(conn, ids).await?;
+    Ok(StatsRows { lanes, stock, parked, topics, drawn })
+}
+
+/// What published draws of these events came to.
+pub async fn drawn(conn: &mut Conn, ids: &[EventId]) -> Result<Vec<DrawnStats>, StoreError> {
+    let draws: Vec<(EventId, Option<i64>, i64, i64)> = draw::table
+        .filter(draw::event_id.eq_any(ids.iter().copied()))
+        .filter(draw::phase.eq(DrawRow::phase_code(DrawPhase::Published)))
+        .select((draw::event_id, draw::entrants, draw::winners, draw::paid))
+        .load(conn)
+        .await?;
+    if draws.is_empty() {
+        return Ok(Vec::new());
+    }
+    let out: Vec<(EventId, i64)> = draw_disqualified::table
+        .filter(draw_disqualified::event_id.eq_any(draws.iter().map(|(id, ..)| *id)))
+        .group_by(draw_disqualified::event_id)
+        .select((draw_disqualified::event_id, diesel::dsl::count_star()))
+        .load(conn)
+        .await?;
+    let of = |(event_id, entrants, won, paid): (EventId, Option<i64>, i64, i64)| {
+        let disqualified = out.iter().find(|(id, _)| *id == event_id).map_or(0, |(_, n)| *n);
+        DrawnStats { event_id, won, lost: entrants.unwrap_or(0) - won - disqualified, disqualified, paid }
+    };
+    Ok(draws.into_iter().map(of).collect())
 }
 
 /// When the entry at an offset was decided, ms. Places and offsets of a lane grow together, so some 30 rows tell.

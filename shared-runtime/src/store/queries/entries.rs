@@ -2,12 +2,27 @@
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use shared_domain::{EntryId, EntryStatus, EventId, MemberId};
+use shared_domain::{EntryId, EntryStatus, EventId, EventType, Lifecycle, MemberId};
 
 use super::Conn;
 use crate::store::error_class::StoreError;
 use crate::store::rows::{EntryRow, LaneRow};
-use crate::store::schema::{event_entry as e, event_lane};
+use crate::store::schema::{event_entry as e, event_lane, events};
+
+/// What a query reads beside an entry to know whether its outcome may be shown: the event's type and life cycle.
+pub type OfEvent = (i16, i16);
+
+/// An entry as it may be shown: a raffle's outcomes are written in blocks, and seen when all of them are.
+pub fn shown((mut row, (event_type, lifecycle)): (EntryRow, OfEvent)) -> EntryRow {
+    let drawn = [EntryStatus::Win, EntryStatus::Lose].map(|status| i16::from(status.code()));
+    let hidden = event_type == EventType::Raffle as i16 && lifecycle != Lifecycle::Drawn.code();
+    if hidden && drawn.contains(&row.status) {
+        row.status = i16::from(EntryStatus::Pending.code());
+        row.reward_amount = 0;
+        row.entry_rank = None;
+    }
+    row
+}
 
 /// Rows of these entries, in one query whatever their number (at most 1,000).
 pub async fn by_ids(conn: &mut Conn, ids: &[(EventId, EntryId)]) -> Result<Vec<EntryRow>, StoreError> {
@@ -15,23 +30,29 @@ pub async fn by_ids(conn: &mut Conn, ids: &[(EventId, EntryId)]) -> Result<Vec<E
     for (event, id) in ids {
         by_event.entry(*event).or_default().push(id.as_bytes().to_vec());
     }
-    let mut query = e::table.filter(e::event_id.lt(i64::MIN)).select(EntryRow::as_select()).into_boxed();
+    let mut query = e::table
+        .inner_join(events::table.on(events::event_id.eq(e::event_id)))
+        .filter(e::event_id.lt(i64::MIN))
+        .select((EntryRow::as_select(), (events::event_type, events::lifecycle)))
+        .into_boxed();
     for (event, ids) in by_event {
         query = query.or_filter(e::event_id.eq(event).and(e::entry_id.eq_any(ids)));
     }
-    Ok(query.load(conn).await?)
+    Ok(query.load(conn).await?.into_iter().map(shown).collect())
 }
 
 /// Rows of members' entries asked for by entry id alone, in one query (at most 1,000).
 pub async fn by_members(conn: &mut Conn, ids: &[(MemberId, EntryId)]) -> Result<Vec<EntryRow>, StoreError> {
     let members = ids.iter().map(|(member, _)| *member);
     let entries = ids.iter().map(|(_, id)| id.as_bytes().to_vec());
-    Ok(e::table
+    let rows: Vec<(EntryRow, OfEvent)> = e::table
+        .inner_join(events::table.on(events::event_id.eq(e::event_id)))
         .filter(e::member_id.eq_any(members))
         .filter(e::entry_id.eq_any(entries))
-        .select(EntryRow::as_select())
+        .select((EntryRow::as_select(), (events::event_type, events::lifecycle)))
         .load(conn)
-        .await?)
+        .await?;
+    Ok(rows.into_iter().map(shown).collect())
 }
 
 /// Entries of one lane in order of their place, after `after_seq`; with a status, only those.

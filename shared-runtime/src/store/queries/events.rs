@@ -195,6 +195,19 @@ pub async fn closing(conn: &mut Conn) -> Result<Vec<(EventId, i32, i64)>, StoreE
         .collect())
 }
 
+/// Events that may still pay, or ended after `ended_after` (ms): with winners and points of their lanes, unsummed.
+pub async fn lane_totals(conn: &mut Conn, ended_after: i64) -> Result<Vec<(EventId, i64, i64)>, StoreError> {
+    Ok(events::table
+        .inner_join(event_lane::table.on(event_lane::event_id.eq(events::event_id)))
+        .filter(events::lifecycle.ne(Lifecycle::Draft.code()))
+        .filter(events::deleted_at.is_null())
+        .filter(events::lifecycle.lt(Lifecycle::Closed.code()).or(events::ends_at.gt(ended_after)))
+        .order(events::event_id)
+        .select((events::event_id, event_lane::wins, event_lane::paid))
+        .load(conn)
+        .await?)
+}
+
 /// How many events that are not closed have each lane, by topic: for choosing the least loaded one.
 pub async fn lanes_in_use(conn: &mut Conn, topic: &str) -> Result<Vec<(i32, i64)>, StoreError> {
     let live: Vec<Vec<u8>> = events::table

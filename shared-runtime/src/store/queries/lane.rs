@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use shared_domain::{EntryId, EntryStatus, EventDefinition, EventId, Lifecycle, MemberId, Reward};
 
-use super::{Conn, insert_entry_rows};
+use super::{Conn, draw, insert_entry_rows};
 use crate::store::error_class::{StoreError, is_duplicate_key};
 use crate::store::lane_tx::{CursorMove, Inserted, LaneTx};
 use crate::store::rows::{ApprovalRow, CommandAppliedRow, EntryRow, LaneRow, ParkedRow, StockRow};
@@ -347,7 +347,24 @@ async fn recreate_event(
         Err(error) if is_duplicate_key(&error) => return Ok(()),
         Err(error) => return Err(error.into()),
     }
-    insert_lock_and_reward(conn, event, definition.reward).await
+    insert_lock_and_reward(conn, event, definition.reward).await?;
+    insert_secrets(conn, event, definition).await
+}
+
+/// What scheduling made for the event: its wrapped reward key, and a raffle's draw.
+pub async fn insert_secrets(
+    conn: &mut Conn,
+    event: EventId,
+    definition: &EventDefinition,
+) -> Result<(), StoreError> {
+    let key = &definition.wrapped_keys.reward_key;
+    if !key.is_empty() {
+        diesel::update(event_reward::table.filter(event_reward::event_id.eq(event)))
+            .set(event_reward::wrapped_key.eq(Some(key)))
+            .execute(conn)
+            .await?;
+    }
+    draw::insert(conn, event, definition).await
 }
 
 /// The rows that stand beside an event from its scheduling on.

@@ -216,6 +216,18 @@ async fn audit_settled(conn: &mut Conn, id: &[u8], now: i64) -> Result<(), Store
     audit::append(conn, &line).await
 }
 
+/// `Closed` records that were published at least once and that their lanes have not applied: event, topic, lane, since (ms).
+pub async fn closes_awaited(conn: &mut Conn) -> Result<Vec<(EventId, String, i32, i64)>, StoreError> {
+    Ok(o::table
+        .filter(o::settled_at.is_null())
+        .filter(o::kind.eq("CLOSED"))
+        .filter(o::published_at.is_not_null())
+        .order((o::event_id, o::lane))
+        .select((o::event_id, o::topic, o::lane, o::published_at.assume_not_null()))
+        .load(conn)
+        .await?)
+}
+
 /// Commands that are not settled, oldest first: for the age of the outbox.
 pub async fn oldest_unsettled(conn: &mut Conn) -> Result<Option<i64>, StoreError> {
     Ok(o::table

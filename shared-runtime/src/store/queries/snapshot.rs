@@ -25,7 +25,7 @@ pub async fn load(conn: &mut Conn, log_id: &str, closed_after: i64) -> Result<Sn
     let versions: Vec<(EventId, i64)> = events::table
         .filter(events::lifecycle.ne(Lifecycle::Draft.code()))
         .filter(events::deleted_at.is_null())
-        .filter(events::lifecycle.ne(Lifecycle::Closed.code()).or(events::ends_at.gt(closed_after)))
+        .filter(events::lifecycle.lt(Lifecycle::Closed.code()).or(events::ends_at.gt(closed_after)))
         .order(events::event_id)
         .select((events::event_id, events::version))
         .load(conn)

@@ -2,14 +2,15 @@
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use shared_domain::{EventDefinition, EventDraft, EventId, Lifecycle, check_draft};
+use shared_domain::{EventDefinition, EventDraft, EventId, EventType, Lifecycle, check_draft};
 use shared_proto::v1;
 use shared_proto::v1::log_record::Kind;
 
 use super::command::{Command, Outcome};
-use super::{Conn, audit, edit, events as e, lane, outbox, parked};
+use super::{Conn, audit, draw_request, edit, events as e, lane, outbox, parked};
 use crate::store::commands::{
-    Answered, Change, Changed, CommandError, CommandView, Fresh, Render, StaffRequest, close_command_id,
+    Answered, Change, Changed, CommandError, CommandView, EventTopic, Fresh, Render, StaffRequest,
+    close_command_id,
 };
 use crate::store::error_class::{ErrorClass, StoreError};
 use crate::store::rows::{AuditLine, EventRow, KeptAnswer, NewEvent};
@@ -81,6 +82,10 @@ fn audit_line(request: &StaffRequest, change: &Change, changed: &Changed) -> Aud
             detail["command_id"] = uuid::Uuid::from_bytes(command.command_id).to_string().into();
             command.event_id
         }
+        Changed::Draw(event, draw_id) => {
+            detail["draw_id"] = draw_id.to_string().into();
+            *event
+        }
     };
     AuditLine {
         at: request.now,
@@ -133,7 +138,7 @@ async fn make(conn: &mut Conn, request: &StaffRequest, change: &Change, fresh: &
             });
             command.publish(conn, ordinal, *event, &definition, record, None).await
         }
-        Change::Schedule { event, topic, lane_count, retention } => {
+        Change::Schedule { event, topics, retention, secrets, chains } => {
             let (ordinal, row) = locked(conn, *event).await?;
             if !e::take_draft(conn, *event, now).await? {
                 return Err(CommandError::Conflict("NOT_EDITABLE", "the event is not a draft any more"));
@@ -143,13 +148,26 @@ async fn make(conn: &mut Conn, request: &StaffRequest, change: &Change, fresh: &
                 return Err(CommandError::Unprocessable("OUTLIVES_LOG", detail));
             }
             let (draft, mut definition) = definition_of_draft(&row)?;
-            definition.lanes = choose_lanes(conn, &draft, &definition, topic, *lane_count).await?;
-            definition.topic.clone_from(topic);
+            let topic = topics.of(definition.event_type);
+            definition.lanes = choose_lanes(conn, &draft, &definition, topic).await?;
+            definition.topic.clone_from(&topic.name);
             definition.salt = fresh.salt.to_vec();
+            if definition.reward.needs_key() {
+                definition.wrapped_keys.reward_key.clone_from(&secrets.reward_key);
+            }
+            if let Some(rules) = definition.draw {
+                if let Some(beacon) = &rules.beacon {
+                    let known = chains.check_round(beacon, row.ends_at);
+                    known.map_err(|violation| CommandError::Invalid(vec![violation]))?;
+                }
+                definition.wrapped_keys.seed.clone_from(&secrets.seed);
+                definition.draw_commitment = Some(secrets.commitment);
+            }
             let record = Kind::Scheduled(definition.to_record(command.id));
             let bytes = shared_proto::encode(*event, record.clone());
             let lanes = i32::try_from(definition.lanes.len()).unwrap_or(i32::MAX);
-            e::set_scheduled(conn, *event, &bytes, topic, lanes, &fresh.salt).await?;
+            e::set_scheduled(conn, *event, &bytes, &topic.name, lanes, &fresh.salt).await?;
+            lane::insert_secrets(conn, *event, &definition).await?;
             command.publish(conn, ordinal, *event, &definition, record, None).await
         }
         Change::AddStock { event, option, add } => {
@@ -188,6 +206,24 @@ async fn make(conn: &mut Conn, request: &StaffRequest, change: &Change, fresh: &
             row_now(conn, *event).await
         }
         Change::Unpark { event, reject, lane } => unpark(conn, command, *event, *reject, *lane).await,
+        Change::Draw { event, publish, chains } => {
+            let (_, row) = raffle(conn, *event).await?;
+            draw_request::run(conn, &row, *publish, chains, now).await
+        }
+        Change::PublishDraw(event) => {
+            let (_, row) = raffle(conn, *event).await?;
+            draw_request::publish(conn, &row).await
+        }
+        Change::Beacon { event, round, signature, chains } => {
+            let (_, row) = raffle(conn, *event).await?;
+            draw_request::beacon(conn, &row, *round, signature, chains, now).await
+        }
+        Change::Disqualify { event, entry, reason } => {
+            let (ordinal, row) = raffle(conn, *event).await?;
+            let claim_until = definition_of_record(&row).map_or(i64::MAX, |d| d.claim_until);
+            draw_request::disqualify(conn, &row, claim_until, ordinal, entry, reason, now).await?;
+            command.note(conn, *event, ordinal).await
+        }
     }
 }
 
@@ -196,7 +232,7 @@ async fn close(conn: &mut Conn, command: Command<'_>, event: EventId, not_before
     let command = Command { id: close_command_id(event), ..command };
     match Lifecycle::from_code(row.lifecycle) {
         Some(Lifecycle::Scheduled) => {}
-        Some(Lifecycle::Closing | Lifecycle::Closed) => {
+        Some(Lifecycle::Closing | Lifecycle::Closed | Lifecycle::Drawn) => {
             let rows = outbox::command(conn, &command.id).await?;
             let gone = CommandError::Conflict("EVENT_CLOSED", "the event is closed");
             return CommandView::of(&rows).map(Changed::Command).ok_or(gone);
@@ -266,6 +302,15 @@ async fn scheduled(conn: &mut Conn, event: EventId) -> Result<(i64, EventRow), C
     }
 }
 
+/// A scheduled raffle under its lock row.
+async fn raffle(conn: &mut Conn, event: EventId) -> Result<(i64, EventRow), CommandError> {
+    let (ordinal, row) = locked(conn, event).await?;
+    if row.event_type != EventType::Raffle as i16 {
+        return Err(CommandError::Conflict("NOT_A_RAFFLE", "only raffles are drawn"));
+    }
+    Ok((ordinal, row))
+}
+
 fn definition_of_draft(row: &EventRow) -> Result<(EventDraft, EventDefinition), CommandError> {
     let text = row.draft.as_deref().unwrap_or_default();
     let draft: EventDraft = serde_json::from_str(text)
@@ -290,9 +335,9 @@ async fn choose_lanes(
     conn: &mut Conn,
     draft: &EventDraft,
     definition: &EventDefinition,
-    topic: &str,
-    count: i32,
+    topic: &EventTopic,
 ) -> Result<Vec<i32>, CommandError> {
+    let count = topic.lanes;
     let one_lane = definition.needs_one_lane();
     match draft.lane {
         Some(lane) if !(0..count).contains(&lane) => {
@@ -302,7 +347,7 @@ async fn choose_lanes(
         None if one_lane => {}
         _ => return Ok((0..count).collect()),
     }
-    let used = e::lanes_in_use(conn, topic).await?;
+    let used = e::lanes_in_use(conn, &topic.name).await?;
     let load = |lane: i32| used.iter().find(|(l, _)| *l == lane).map_or(0, |(_, n)| *n);
     Ok((0..count).min_by_key(|lane| load(*lane)).into_iter().collect())
 }

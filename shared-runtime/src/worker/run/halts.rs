@@ -84,6 +84,7 @@ pub(super) fn clear_gauges(lane: &Lane) {
         "changed_outside_the_log",
         "brake",
         "database",
+        "decision_key",
     ] {
         let labels = [
             ("topic", lane.topic.clone()),

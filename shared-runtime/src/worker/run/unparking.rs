@@ -9,6 +9,7 @@ use super::{Done, Worker};
 use crate::log::producer::Producer;
 use crate::log::reader::LaneLog;
 use crate::worker::attempt::Attempted;
+use crate::worker::cursor::Halt;
 use crate::worker::lane_store::LaneStore;
 
 impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
@@ -40,6 +41,7 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
         match outcome {
             Attempted::Done(_) => tracing::info!(event, %lane, "event unparked"),
             Attempted::FenceLost => self.reopen(lane),
+            Attempted::KeyRefused(what) => self.halt(lane, Halt::DecisionKey(what)),
             other => tracing::error!(event, %lane, ?other, "the event stays parked"),
         }
     }

@@ -1,0 +1,57 @@
+-- Draws: the record of each raffle's draw, its winners and alternates, and who was disqualified. The wrapped reward key.
+
+ALTER TABLE event_reward ADD COLUMN wrapped_key BLOB NULL;
+
+CREATE TABLE draw (
+  event_id BIGINT NOT NULL PRIMARY KEY,
+  draw_id BLOB NOT NULL,
+  phase SMALLINT NOT NULL,
+  requested BOOLEAN NOT NULL,
+  publish BOOLEAN NOT NULL,
+  rules_version INTEGER NOT NULL,
+  method SMALLINT NOT NULL,
+  max_winners BIGINT NOT NULL,
+  max_alternates BIGINT NOT NULL,
+  commitment BLOB NOT NULL,
+  wrapped_seed BLOB NOT NULL,
+  seed BLOB NULL,
+  trust SMALLINT NOT NULL,
+  beacon_chain BLOB NULL,
+  beacon_round BIGINT NULL,
+  beacon_randomness BLOB NULL,
+  beacon_signature BLOB NULL,
+  entrants BIGINT NULL,
+  list_digest BLOB NULL,
+  winners BIGINT NOT NULL,
+  paid BIGINT NOT NULL,
+  stored_places BIGINT NOT NULL,
+  applied_places BIGINT NOT NULL,
+  applied_lane INTEGER NOT NULL,
+  applied_seq BIGINT NOT NULL,
+  frozen_at BIGINT NULL,
+  decided_at BIGINT NULL,
+  published_at BIGINT NULL
+);
+CREATE INDEX draw_by_phase ON draw (phase, event_id);
+
+CREATE TABLE draw_result (
+  event_id BIGINT NOT NULL,
+  place BIGINT NOT NULL,
+  entry_id BLOB NOT NULL,
+  entry_rank BIGINT NULL,
+  alternate BIGINT NULL,
+  reward_amount BIGINT NOT NULL,
+  disqualified BOOLEAN NOT NULL,
+  PRIMARY KEY (event_id, place),
+  UNIQUE (event_id, entry_id)
+);
+
+CREATE TABLE draw_disqualified (
+  event_id BIGINT NOT NULL,
+  ordinal BIGINT NOT NULL,
+  entry_id BLOB NOT NULL,
+  replaced_by BLOB NULL,
+  reason VARCHAR(1000) NOT NULL,
+  at BIGINT NOT NULL,
+  PRIMARY KEY (event_id, ordinal)
+);
