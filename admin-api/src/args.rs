@@ -18,6 +18,7 @@ pub struct AdminArgs {
     /// or with ALLOW_UNSAFE_LOG
     #[arg(long, env, default_value = "10s", value_parser = humantime::parse_duration)]
     pub close_grace: Duration,
+    /// Beacons that draws may name
     #[command(flatten)]
     pub drand: DrandArgs,
 }

@@ -15,11 +15,13 @@ use shared_proto::{
 use shared_runtime::http::{Params, Problem, Request, Response};
 use shared_runtime::log::producer::{ProduceError, Producer, ToProduce};
 use shared_runtime::redis::Decision;
+use shared_runtime::store::rows::EntryRow;
 
 use crate::Edge;
 use crate::entry_view::{self, status_name};
 use crate::finished::Finished;
 use crate::options;
+use crate::raffle;
 use crate::recent::{Recent, RequestHash};
 use crate::snapshot::{EventFacts, EventView, Snapshot};
 
@@ -79,7 +81,7 @@ pub(crate) async fn post<P: Producer>(
     let asked = RequestHash::new(key, &chosen);
     let entry_id = event.facts.keys.entry_id(member, key.filter(|_| definition.duplicates_allowed));
 
-    if let Some(known) = already(&edge, &snapshot, event, entry_id, &asked)? {
+    if let Some(known) = already(&edge, &snapshot, event, entry_id, &asked).await? {
         return Ok(known);
     }
     exhausted(&edge, &snapshot, event)?;
@@ -108,6 +110,12 @@ pub(crate) async fn post<P: Producer>(
         // It may have reached the log before.
         Err(_) => return Err(unknown(entry_id)),
     };
+    if definition.event_type == EventType::Raffle
+        && !event.high_traffic
+        && let Some(row) = raffle::row_in_time(&edge, &receipt).await
+    {
+        return Ok(in_the_database(event, &receipt, &row));
+    }
     let ahead = edge
         .snapshots
         .get()?
@@ -129,8 +137,22 @@ pub(crate) async fn post<P: Producer>(
     Ok(response.with_location(&format!("/v1/entries/{entry_id}")))
 }
 
+/// 201: a raffle's entry whose row is there.
+fn in_the_database(event: &EventView, receipt: &Receipt, row: &EntryRow) -> Response {
+    let body = Accepted {
+        entry_id: receipt.entry_id,
+        event_id: receipt.event_id,
+        code: "APPLIED_RAFFLE",
+        status: status_name(row.status),
+        receipt: Some(receipt.seal(&event.facts.keys)),
+        ahead: None,
+    };
+    let response = Response::json(StatusCode::CREATED, &body).with_code("APPLIED_RAFFLE");
+    response.with_location(&format!("/v1/entries/{}", receipt.entry_id))
+}
+
 /// 200 when this entry is known here. Errors: 422 when its key was used for another body.
-fn already<P: Producer>(
+async fn already<P: Producer>(
     edge: &Edge<P>,
     snapshot: &Snapshot,
     event: &EventView,
@@ -143,7 +165,12 @@ fn already<P: Producer>(
             .with_errors(vec![Violation::new("header:Idempotency-Key", "was used with another body")]));
     }
     let receipt = recent.map(|recent| recent.receipt(edge.producer.log_id(), event.facts.event_id, entry_id));
-    let row = entry_view::known_row(edge, event, entry_id);
+    let row = match (entry_view::known_row(edge, event, entry_id), &receipt) {
+        (None, Some(receipt)) if event.facts.definition.event_type == EventType::Raffle => {
+            raffle::row_now(edge, receipt).await
+        }
+        (known, _) => known,
+    };
     let (status, ahead) = match (&row, &receipt) {
         (Some(row), _) => (status_name(row.status), None),
         (None, Some(receipt)) if entry_view::lost_for_sure(edge, snapshot, event, receipt) => {

@@ -31,6 +31,9 @@ pub(crate) struct EntryJson {
     seq: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rank: Option<i64>,
+    /// Of a raffle's entry that lost: its number among those who may still move up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alternate: Option<i64>,
     /// Only while queued.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ahead: Option<i64>,
@@ -110,12 +113,13 @@ pub(crate) async fn look<P: Producer>(
             let row = row.ok_or_else(Problem::entry_not_found)?;
             // Deleted events are not in the snapshot, and their entries are nobody's to see.
             let event = snapshot.event(row.event_id).ok_or_else(Problem::entry_not_found)?;
-            return Ok(of_row(event, entry_id, &row));
+            return Ok(of_row(event, entry_id, &row, edge.clock.now_ms()));
         }
     };
     let event = snapshot.event(receipt.event_id).ok_or_else(Problem::entry_not_found)?;
+    let now = edge.clock.now_ms();
     if let Some(row) = known_row(edge, event, entry_id) {
-        return Ok(of_row(event, entry_id, &row));
+        return Ok(of_row(event, entry_id, &row, now));
     }
     let this_log = receipt.log_id == edge.producer.log_id();
     if this_log {
@@ -128,7 +132,7 @@ pub(crate) async fn look<P: Producer>(
         }
     }
     match edge.results.by_event(receipt.event_id, entry_id).await? {
-        Some(row) => Ok(of_row(event, entry_id, &row)),
+        Some(row) => Ok(of_row(event, entry_id, &row, now)),
         // Behind the cursor without a row: parked, and still to be decided.
         None if this_log => Ok(of_receipt(receipt, "QUEUED", Some(0))),
         None => Err(Problem::entry_not_found()),
@@ -182,15 +186,19 @@ fn of_receipt(receipt: &Receipt, status: &'static str, ahead: Option<i64>) -> En
         reward_amount: None,
         seq: None,
         rank: None,
+        alternate: None,
         ahead,
         accepted_at: time(receipt.accepted_at),
         decided_at: None,
     }
 }
 
-fn of_row(event: &EventView, entry_id: EntryId, row: &EntryRow) -> EntryJson {
+fn of_row(event: &EventView, entry_id: EntryId, row: &EntryRow, now: Millis) -> EntryJson {
     let status = EntryStatus::from_code(row.status);
     let won = status == Some(EntryStatus::Win);
+    let lost = status == Some(EntryStatus::Lose);
+    // Beside a LOSE the row keeps the number among the alternates as drawn.
+    let alternate = row.entry_rank.filter(|_| lost && now < event.facts.definition.claim_until);
     let options = &event.facts.definition.options;
     let option = row.option_index.and_then(|index| options.get(usize::try_from(index).ok()?));
     EntryJson {
@@ -201,7 +209,8 @@ fn of_row(event: &EventView, entry_id: EntryId, row: &EntryRow) -> EntryJson {
         option: option.map(|(name, _)| name.as_str().to_owned()),
         reward_amount: won.then_some(row.reward_amount),
         seq: Some(row.seq),
-        rank: row.entry_rank,
+        rank: row.entry_rank.filter(|_| !lost),
+        alternate: alternate.map(|drawn| event.facts.alternate(drawn)),
         ahead: None,
         accepted_at: time(row.accepted_at),
         decided_at: (status != Some(EntryStatus::Pending)).then(|| time(row.decided_at)),

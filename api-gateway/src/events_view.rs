@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use shared_domain::{ContactCollection, EventId, EventStatus, EventType, Millis};
+use shared_domain::{ContactCollection, EventId, EventStatus, EventType, Hex32, Millis};
 use shared_runtime::http::{Page, Params, Problem, Request, Response};
 use shared_runtime::log::producer::Producer;
 
@@ -26,6 +26,8 @@ struct EventJson<'a> {
     duplicate_participation_allowed: bool,
     review_number: Option<&'a str>,
     contact_collection: ContactCollection,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    draw_commitment: Option<Hex32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     server_time: Option<String>,
 }
@@ -62,6 +64,7 @@ impl<'a> EventJson<'a> {
             duplicate_participation_allowed: definition.duplicates_allowed,
             review_number: event.review_number.as_deref(),
             contact_collection: definition.contact_collection,
+            draw_commitment: definition.draw_commitment.map(Hex32),
             server_time: None,
         }
     }

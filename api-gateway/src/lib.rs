@@ -2,11 +2,13 @@
 //!
 //! No entry request touches the database: what it needs to know is in a [`snapshot`] that a background task renews.
 
+mod draw_view;
 mod entries;
 mod entry_view;
 mod events_view;
 mod finished;
 mod options;
+mod raffle;
 mod recent;
 mod results;
 mod snapshot;
@@ -31,6 +33,7 @@ use shared_runtime::redis::{LeasedRateLimit, MemberRateLimit, Presence, RedisCli
 use shared_runtime::store::Store;
 use tokio::sync::Semaphore;
 
+use crate::draw_view::Draws;
 use crate::recent::RecentEntries;
 use crate::results::Results;
 use crate::snapshot::Snapshots;
@@ -157,6 +160,7 @@ pub struct Edge<P> {
     recent: RecentEntries,
     winners: Winners,
     results: Results,
+    draws: Draws,
     streams: Arc<Semaphore>,
     accepted: Counter,
 }
@@ -190,6 +194,7 @@ impl<P: Producer> Gateway<P> {
             recent: RecentEntries::default(),
             winners: Winners::default(),
             results: Results::default(),
+            draws: Draws::default(),
             streams: Arc::new(Semaphore::new(args.max_streams.min(Semaphore::MAX_PERMITS))),
             accepted: metrics::counter!("event_entries_accepted_total"),
             producer,
@@ -213,6 +218,8 @@ impl<P: Producer> Gateway<P> {
             .route(Method::GET, "/v1/events", events_view::list)
             .route(Method::GET, "/v1/events/{event_id}", events_view::one)
             .route(Method::POST, "/v1/events/{event_id}/entries", entries::post)
+            .route(Method::GET, "/v1/events/{event_id}/draw", draw_view::record)
+            .route(Method::GET, "/v1/events/{event_id}/draw/entrants", draw_view::list)
             .route(Method::GET, "/v1/entries/{entry_id}", entry_view::get)
             .route(Method::GET, "/v1/entries/{entry_id}/stream", stream::get))
     }

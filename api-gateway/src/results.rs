@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
-use shared_domain::{EntryId, EntryStatus, EventId, MemberId};
+use shared_domain::{EntryId, EntryStatus, EventId, EventType, MemberId};
 use shared_runtime::http::Problem;
 use shared_runtime::log::producer::Producer;
 use shared_runtime::store::error_class::StoreError;
@@ -127,7 +127,7 @@ pub(crate) async fn read_until<P: Producer>(
             if let Err(error) = &rows {
                 tracing::warn!(%error, "results could not be read");
             }
-            answer(results, batch, rows);
+            answer(results, batch, rows, &final_rows(&edge));
         }
     }
     // Handlers that drain need not wait for their deadline.
@@ -140,7 +140,7 @@ pub(crate) async fn read_until<P: Producer>(
         if batch.is_empty() {
             break;
         }
-        answer(results, batch, Err(StoreError::fatal("shutting down")));
+        answer(results, batch, Err(StoreError::fatal("shutting down")), &|_| false);
     }
     Ok(())
 }
@@ -166,18 +166,28 @@ async fn read<P>(
     Ok(rows)
 }
 
+/// Whether a row stays as it is for ever: a raffle's entry is decided later, and may be disqualified or move up after that.
+fn final_rows<P>(edge: &Edge<P>) -> impl Fn(&EntryRow) -> bool {
+    let snapshot = edge.snapshots.latest();
+    move |row| {
+        let event = snapshot.as_ref().and_then(|snapshot| snapshot.event(row.event_id));
+        let raffle = event.is_none_or(|event| event.facts.definition.event_type == EventType::Raffle);
+        row.status != i16::from(EntryStatus::Pending.code()) && !raffle
+    }
+}
+
 fn answer(
     results: &Results,
     batch: Vec<(Key, Vec<oneshot::Sender<Answer>>)>,
     rows: Result<Vec<EntryRow>, StoreError>,
+    is_final: &dyn Fn(&EntryRow) -> bool,
 ) {
     let found = rows.map(|rows| {
         let mut found: HashMap<EntryId, Arc<EntryRow>> = HashMap::with_capacity(rows.len());
         for row in rows {
             let Ok(id) = row.id() else { continue };
             let row = Arc::new(row);
-            // A raffle's entry is decided later.
-            if row.status != i16::from(EntryStatus::Pending.code()) {
+            if is_final(&row) {
                 results.decided.insert(id, Arc::clone(&row));
             }
             found.insert(id, row);

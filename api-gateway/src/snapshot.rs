@@ -44,6 +44,16 @@ pub(crate) struct EventFacts {
     pub lanes: Vec<Lane>,
     limit: Option<i64>,
     member_limit: Option<i64>,
+    high_traffic: Option<bool>,
+    /// Of a drawn raffle: numbers of alternates, as drawn, who wait no more; ascending.
+    gone: Vec<i64>,
+}
+
+impl EventFacts {
+    /// The number that an alternate has now, by the one that it was drawn with.
+    pub(crate) fn alternate(&self, drawn: i64) -> i64 {
+        drawn - self.gone.partition_point(|gone| *gone < drawn) as i64
+    }
 }
 
 /// Where the last prize went.
@@ -73,6 +83,8 @@ pub(crate) struct EventView {
     pub cursors: Vec<Option<i64>>,
     pub limit: i64,
     pub member_limit: i64,
+    /// Raffles: 202 as soon as the log has the entry.
+    pub high_traffic: bool,
 }
 
 impl EventView {
@@ -223,10 +235,17 @@ async fn refresh<P: Producer>(edge: &Edge<P>) -> Result<(), StoreError> {
         .collect();
     let mut facts = HashMap::new();
     for block in changed.chunks(BLOCK) {
-        for row in edge.store.event_rows(block).await? {
+        let rows = edge.store.event_rows(block).await?;
+        let drawn = |row: &&EventRow| row.lifecycle == Lifecycle::Drawn.code();
+        let drawn: Vec<EventId> = rows.iter().filter(drawn).map(|row| row.event_id).collect();
+        let gone = if drawn.is_empty() { Vec::new() } else { edge.store.alternates_gone(&drawn).await? };
+        for row in rows {
             let (id, version) = (row.event_id, row.version);
             match facts_of(row, &edge.topics) {
-                Ok(Some(new)) => drop(facts.insert(id, Arc::new(new))),
+                Ok(Some(mut new)) => {
+                    new.gone = gone.iter().filter(|(event, _)| *event == id).map(|(_, n)| *n).collect();
+                    facts.insert(id, Arc::new(new));
+                }
                 // Scheduled by staff, and not in the log yet.
                 Ok(None) => {}
                 Err(error) => {
@@ -264,6 +283,8 @@ fn facts_of(row: EventRow, topics: &TopicNames) -> Result<Option<EventFacts>, St
         lanes: definition.lanes.iter().map(|lane| Lane::new(definition.topic.clone(), *lane)).collect(),
         limit: if raffle { row.raffle_limit_per_second } else { row.limit_per_second },
         member_limit: row.member_limit_per_second,
+        high_traffic: row.high_traffic,
+        gone: Vec::new(),
         definition,
         title: row.title,
         content: row.content,
@@ -303,6 +324,7 @@ fn assemble(
         view.stock_pending = pending.contains(id);
         let live = live.get(id).copied().unwrap_or_default();
         (view.limit, view.member_limit) = limits(facts, live, args);
+        view.high_traffic = live.high_traffic.or(facts.high_traffic).unwrap_or(false);
         ids.push(*id);
         events.insert(*id, Arc::new(view));
     }
@@ -370,6 +392,7 @@ fn view_of(
         stock_pending: false,
         limit: 0,
         member_limit: 0,
+        high_traffic: false,
         facts,
     }
 }

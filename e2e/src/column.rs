@@ -1,9 +1,11 @@
 //! A column: the embedded stack in this process, or real servers; always with a database and topics of its own.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use shared_proto::Topic;
 use shared_runtime::embedded::MockLog;
+use shared_runtime::keys::{DecisionKey, RewardKeys};
 use shared_runtime::log::{KafkaArgs, KafkaProducer, create_topics};
 use shared_runtime::store::{DatabaseArgs, Store, migrate};
 use tempfile::TempDir;
@@ -23,6 +25,8 @@ pub struct Column {
     pub producer: Arc<KafkaProducer>,
     /// In-memory log: adopt it, and drain it before stopping.
     pub embedded: bool,
+    /// `DECISION_KEY_FILE`.
+    pub decision_key: PathBuf,
     _folder: TempDir,
     _mock: Option<MockLog>,
 }
@@ -68,7 +72,19 @@ impl Column {
         migrate(&database_url, false).await.expect("migrations");
         let store = Store::open(&DatabaseArgs::default(), &database_url).expect("store");
         let producer = Arc::new(KafkaProducer::connect(&kafka).await.expect("producer"));
-        Self { kafka, database_url, store, producer, embedded, _folder: folder, _mock: mock }
+        let decision_key = folder.path().join("decision.key");
+        DecisionKey::read_or_create(&decision_key).expect("key");
+        Self { kafka, database_url, store, producer, embedded, decision_key, _folder: folder, _mock: mock }
+    }
+
+    /// The column's decision key.
+    pub fn key(&self) -> Arc<DecisionKey> {
+        Arc::new(DecisionKey::read(&self.decision_key).expect("key"))
+    }
+
+    /// What its workers open reward keys with.
+    pub fn keys(&self) -> RewardKeys {
+        RewardKeys::new(Some(self.key()))
     }
 
     /// Full name of the apply topic.

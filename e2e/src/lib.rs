@@ -14,6 +14,8 @@ pub mod over_http;
 pub mod process;
 pub mod promises;
 pub mod proxy;
+pub mod raffle_log;
+pub mod raffles;
 pub mod rounds;
 pub mod scenarios;
 pub mod schema;

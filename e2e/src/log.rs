@@ -63,7 +63,11 @@ pub async fn append(column: &Column, lane: i32, event: i64, kind: Kind) -> i64 {
 
 /// Appends bytes as they are.
 pub async fn append_bytes(column: &Column, lane: i32, value: &[u8]) -> i64 {
-    let lane = Lane::new(column.topic(), lane);
+    append_to(column, Lane::new(column.topic(), lane), value).await
+}
+
+/// Appends bytes to any lane.
+pub async fn append_to(column: &Column, lane: Lane, value: &[u8]) -> i64 {
     let record = ToProduce { lane: &lane, key: b"k", value, headers: &[] };
     column.producer.produce(record).await.expect("acknowledged")
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 use apply_worker::ROLE;
 use shared_proto::Lane;
 use shared_proto::v1::{self, log_record::Kind};
+use shared_runtime::keys::RewardKeys;
 use shared_runtime::store::Store;
-use shared_runtime::worker::{Batching, Replay, Role, RoleParts};
+use shared_runtime::worker::{Batching, Replay, Role, RoleParts, WorkerState};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -22,12 +24,23 @@ const BUDGET: Duration = Duration::from_secs(60);
 pub struct InProcess {
     stop: CancellationToken,
     task: JoinHandle<anyhow::Result<()>>,
+    state: watch::Receiver<WorkerState>,
 }
 
 impl InProcess {
     /// Starts a worker of a group on a store.
     pub fn start(column: &Column, store: &Store, group: &str) -> Self {
-        Self::start_with(column, store, group, None)
+        Self::start_role(column, store, &Role { group: group.to_owned().into(), ..ROLE })
+    }
+
+    /// Starts a worker of any role.
+    pub fn start_role(column: &Column, store: &Store, role: &Role) -> Self {
+        Self::start_with(column, store, role.clone(), None, column.keys())
+    }
+
+    /// Starts a worker with other keys than the column's.
+    pub fn start_with_keys(column: &Column, store: &Store, keys: RewardKeys) -> Self {
+        Self::start_with(column, store, ROLE, None, keys)
     }
 
     /// Decides the column's log again, as far as its store has come.
@@ -35,12 +48,18 @@ impl InProcess {
         let live = column.store.progress_rows().await.expect("cursors");
         let until = live.into_iter().map(|r| (Lane::new(r.topic, r.partition_id), r.next_offset)).collect();
         let replay = Replay::prepare(&column.kafka, &column.store, until).await.expect("the log is read");
-        Self::start_with(column, store, "replay", Some(Arc::new(replay)))
+        let role = Role { group: "replay".into(), ..ROLE };
+        Self::start_with(column, store, role, Some(Arc::new(replay)), column.keys())
     }
 
-    fn start_with(column: &Column, store: &Store, group: &str, replay: Option<Arc<Replay>>) -> Self {
+    fn start_with(
+        column: &Column,
+        store: &Store,
+        role: Role,
+        replay: Option<Arc<Replay>>,
+        keys: RewardKeys,
+    ) -> Self {
         let stop = CancellationToken::new();
-        let role = Role { group: group.to_owned().into(), ..ROLE };
         let parts = RoleParts {
             kafka: column.kafka.clone(),
             store: store.clone(),
@@ -49,12 +68,18 @@ impl InProcess {
             embedded: column.embedded,
             backlog: None,
             replay,
-            keys: Default::default(),
+            keys,
             state: Default::default(),
         };
+        let state = parts.state.subscribe();
         let token = stop.clone();
         let task = tokio::spawn(async move { role.run(parts, token, Duration::from_secs(10)).await });
-        Self { stop, task }
+        Self { stop, task, state }
+    }
+
+    /// Why its lanes stand still.
+    pub fn halted(&self) -> Vec<String> {
+        self.state.borrow().halted.values().cloned().collect()
     }
 
     /// Drains and stops it.

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
+use shared_domain::Lifecycle;
 use shared_runtime::auth::DevKey;
 use shared_runtime::store::{DatabaseArgs, Store};
 use tempfile::TempDir;
@@ -38,25 +39,37 @@ pub struct System {
 impl System {
     /// All roles in one process, embedded stores.
     pub async fn embedded() -> Self {
+        Self::embedded_with(&[]).await
+    }
+
+    /// The same with more settings.
+    pub async fn embedded_with(settings: &[(&str, &str)]) -> Self {
         let (folder, key, public, admin) = ground();
         let data = folder.path().join("data");
         let mut command = clean("event-system");
         command.arg("serve").env("DATA_DIR", &data).env("AUTH_DEV_KEY_FILE", key_file(folder.path()));
+        command.envs(settings.iter().copied());
         at(&mut command, public, admin);
         let process = Process::spawn(command, "serve");
         let url = format!("sqlite://{}", data.join("events.db").display());
         Self::up(vec![process], None, folder, key, public, admin, url).await
     }
 
-    /// admin-api, api-gateway and apply-worker on real stores.
+    /// admin-api, api-gateway and the workers on real stores.
     pub async fn real(name: &str) -> Self {
+        Self::real_with(name, &[]).await
+    }
+
+    /// The same with more settings.
+    pub async fn real_with(name: &str, settings: &[(&str, &str)]) -> Self {
         let column = Column::real(name).await;
         // Redis is shared by all tests, and its keys go by the event's id.
         let first: i64 = rand::random_range(1_000_000..1_000_000_000_000);
         execute(&column.database_url, &format!("ALTER TABLE events AUTO_INCREMENT = {first}")).await;
         let (folder, key, public, admin) = ground();
-        let services = ["apply-worker", "admin-api", "api-gateway"].map(|program| {
+        let services = ["apply-worker", "raffle-worker", "admin-api", "api-gateway"].map(|program| {
             let mut command = clean(program);
+            command.envs(settings.iter().copied());
             at(&mut command, public, admin);
             on_column(&mut command, &column).env("AUTH_DEV_KEY_FILE", key_file(folder.path()));
             Process::spawn(command, program)
@@ -107,7 +120,7 @@ impl System {
 
     /// Asks the admin listener with every scope.
     pub async fn ask_admin(&self, method: &str, path: &str, body: Value) -> Answer {
-        let token = self.staff("events:read events:write ops:write");
+        let token = self.staff("events:read events:write draws:run ops:write");
         call(self.admin, method, &format!("/admin/v1{path}"), &token, &body).await
     }
 
@@ -123,6 +136,36 @@ impl System {
     pub async fn applied(&self, command: &str) {
         self.until("the command is applied", async || {
             self.ask_admin("GET", command, Value::Null).await.text("status") == "APPLIED"
+        })
+        .await;
+    }
+
+    /// Creates an event from parts of a draft, schedules it and waits until members see it open; its id.
+    pub async fn open(&self, parts: Value) -> i64 {
+        let ends_at = SystemTime::now() + Duration::from_secs(2 * 24 * 3_600);
+        let mut draft = json!({
+            "title": "Mugs", "starts_at": "2026-01-01T00:00:00Z",
+            "ends_at": humantime::format_rfc3339_seconds(ends_at).to_string(),
+            "internal_test": true, "limits": {"per_member_per_second": 1000},
+        });
+        if let (Some(draft), Value::Object(parts)) = (draft.as_object_mut(), parts) {
+            draft.extend(parts);
+        }
+        let made = self.ask_admin("POST", "/events", draft).await;
+        assert_eq!(made.status, 201, "{made:?}");
+        let event = made.json()["event_id"].as_i64().expect("event_id");
+        self.command(&format!("/events/{event}/schedule"), Value::Null).await;
+        self.until_status(event, "OPEN").await;
+        event
+    }
+
+    /// Closes an event and waits until every lane has applied it.
+    pub async fn close(&self, event: i64) {
+        let close = self.command(&format!("/events/{event}/close"), Value::Null).await;
+        self.applied(&close).await;
+        self.until("closed in every lane", async || {
+            let row = self.store.event(event).await.expect("the database").expect("the event");
+            row.lifecycle == Lifecycle::Closed.code()
         })
         .await;
     }
@@ -261,5 +304,6 @@ pub fn on_column<'c>(command: &'c mut Command, column: &Column) -> &'c mut Comma
         .env("KAFKA_BROKERS", column.kafka.kafka_brokers.as_deref().expect("real column"))
         .env("KAFKA_TOPIC_PREFIX", &column.kafka.kafka_topic_prefix)
         .env("KAFKA_SESSION_TIMEOUT", "6s")
+        .env("DECISION_KEY_FILE", &column.decision_key)
         .env("ALLOW_UNSAFE_LOG", "true")
 }

@@ -55,7 +55,7 @@ async fn an_unsafe_or_a_missing_topic_ends_the_start_of_every_program() {
     let folder = tempfile::tempdir().expect("folder");
     let key = folder.path().join("dev.key");
     DevKey::create(&key).expect("key");
-    for program in ["apply-worker", "admin-api", "api-gateway", "event-system"] {
+    for program in ["apply-worker", "raffle-worker", "admin-api", "api-gateway", "event-system"] {
         for (setting, value, says) in [
             ("ALLOW_UNSAFE_LOG", "false", "ALLOW_UNSAFE_LOG: topic "),
             ("KAFKA_TOPIC_PREFIX", "nowhere-", "KAFKA_BROKERS: topic nowhere-"),

@@ -9,11 +9,13 @@ use std::time::Duration;
 use e2e::process::{free_port, run_to_end};
 use e2e::system::clean;
 use shared_runtime::auth::DevKey;
+use shared_runtime::keys::DecisionKey;
 use shared_runtime::store::migrate;
 use tokio::task::JoinSet;
 
 const BUDGET: Duration = Duration::from_secs(60);
 const WORKER: &str = "apply-worker";
+const RAFFLES: &str = "raffle-worker";
 const ADMIN: &str = "admin-api";
 const GATEWAY: &str = "api-gateway";
 const SERVE: &str = "event-system";
@@ -25,11 +27,14 @@ async fn ground() -> (tempfile::TempDir, Vec<(&'static str, String)>) {
     migrate(&url, false).await.expect("migrations");
     let key = folder.path().join("dev.key");
     DevKey::create(&key).expect("key");
+    let decision = folder.path().join("decision.key");
+    DecisionKey::read_or_create(&decision).expect("key");
     let settings = vec![
         ("DATABASE_URL", url),
         ("REDIS_URL", format!("redis://127.0.0.1:{}", free_port())),
         ("KAFKA_BROKERS", format!("127.0.0.1:{}", free_port())),
         ("AUTH_DEV_KEY_FILE", key.display().to_string()),
+        ("DECISION_KEY_FILE", decision.display().to_string()),
         ("DATA_DIR", folder.path().display().to_string()),
         ("PUBLIC_ADDR", "127.0.0.1:0".to_owned()),
         ("ADMIN_ADDR", "127.0.0.1:0".to_owned()),
@@ -59,7 +64,8 @@ async fn run(program: &str, settings: &[(&'static str, String)], changes: &[(&st
 type Case = (&'static [&'static str], &'static str, String, &'static str);
 
 fn cases(folder: &Path) -> Vec<Case> {
-    const ALL: &[&str] = &[WORKER, ADMIN, GATEWAY, SERVE];
+    const ALL: &[&str] = &[WORKER, RAFFLES, ADMIN, GATEWAY, SERVE];
+    const DECIDING: &[&str] = &[WORKER, RAFFLES, ADMIN, SERVE];
     const HTTP: &[&str] = &[ADMIN, GATEWAY, SERVE];
     let file = |name: &str, bytes: &[u8]| {
         let path = folder.join(name);
@@ -93,8 +99,14 @@ fn cases(folder: &Path) -> Vec<Case> {
         (HTTP, "AUTH_DEV_KEY_FILE", missing.clone(), "AUTH_DEV_KEY_FILE"),
         (HTTP, "AUTH_DEV_KEY_FILE", file("short.key", &[1; 31]), "AUTH_DEV_KEY_FILE"),
         (HTTP, "AUTH_DEV_KEY_FILE", folder.display().to_string(), "AUTH_DEV_KEY_FILE"),
-        (HTTP, "AUTH_JWKS", missing, "AUTH_"),
+        (HTTP, "AUTH_JWKS", missing.clone(), "AUTH_"),
         (HTTP, "AUTH_CACHE_ENTRIES", text("1e6"), "AUTH_CACHE_ENTRIES"),
+        // Keys and beacons.
+        (DECIDING, "DECISION_KEY_FILE", missing.clone(), "DECISION_KEY_FILE"),
+        (DECIDING, "DECISION_KEY_FILE", file("short-decision.key", &[1; 31]), "DECISION_KEY_FILE"),
+        (&[ADMIN, SERVE], "DECISION_KEY_FILE", text("(unset)"), "DECISION_KEY_FILE"),
+        (&[ADMIN, SERVE], "DRAND_CHAINS_FILE", missing, "DRAND_CHAINS_FILE"),
+        (&[ADMIN, SERVE], "DRAND_CHAINS_FILE", file("no-chains.json", b"{}"), "DRAND_CHAINS_FILE"),
         // Listeners.
         (&[GATEWAY, SERVE], "PUBLIC_ADDR", text("0.0.0.0:0"), "AUTH_DEV_KEY_FILE"),
         (&[ADMIN, SERVE], "ADMIN_ADDR", text("0.0.0.0:0"), "AUTH_DEV_KEY_FILE"),
@@ -185,6 +197,7 @@ async fn what_cannot_be_reached_is_named_and_ends_the_start_with_3() {
     let mut runs = JoinSet::new();
     for (program, changes, named) in [
         (WORKER, vec![], "KAFKA_BROKERS"),
+        (RAFFLES, vec![], "KAFKA_BROKERS"),
         (ADMIN, vec![], "KAFKA_BROKERS"),
         (GATEWAY, vec![], "KAFKA_BROKERS"),
         (SERVE, vec![], "KAFKA_BROKERS"),

@@ -13,9 +13,11 @@ use shared_proto::{Lane, Topic, TopicNames};
 use shared_runtime::auth::{DevKey, Verifier};
 use shared_runtime::clock::{Clock, ManualClock, SeededRandom};
 use shared_runtime::http::{HttpLimits, serve};
+use shared_runtime::keys::DecisionKey;
 use shared_runtime::log::LogEnds;
 use shared_runtime::log::producer::{ProduceError, Producer, ToProduce};
 use shared_runtime::redis::RedisClient;
+use shared_runtime::store::commands::EventTopics;
 use shared_runtime::store::rows::ProgressRow;
 use shared_runtime::store::{DatabaseArgs, Store, migrate};
 use shared_runtime::worker::batch::{BatchRecord, LaneBatch, LaneMemory};
@@ -136,7 +138,9 @@ pub async fn world_with(retention: Option<Duration>, redis: Option<RedisClient>,
         random: Arc::new(SeededRandom::new(1)),
         ends: log.clone(),
         topics: TopicNames::default(),
-        apply_lanes: LANES,
+        event_topics: EventTopics::new(&TopicNames::default(), |_| LANES),
+        decision_key: Arc::new(DecisionKey::new(&[5; 32])),
+        chains: Arc::default(),
         log_retention: retention,
         close_grace: Duration::from_millis(grace_ms as u64),
     });

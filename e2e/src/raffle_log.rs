@@ -1,0 +1,198 @@
+//! Raffles and random rewards in the log itself: the close by position, a second reader, and the key that rewards need.
+
+use std::time::{Duration, Instant};
+
+use shared_domain::draw::{DrawRules, ListDigest};
+use shared_domain::{
+    AmountRange, ContactCollection, EntryStatus, EventDefinition, EventPeriod, EventType, OptionName, Reason,
+    Reward, TargetRange, WrappedKeys,
+};
+use shared_proto::v1::{self, log_record::Kind};
+use shared_proto::{Lane, Topic};
+use shared_runtime::clock::SystemClock;
+use shared_runtime::draw::{DrawRunner, Reached};
+use shared_runtime::keys::{DecisionKey, EventSecrets, RewardKeys};
+use shared_runtime::store::Store;
+use tokio_util::sync::CancellationToken;
+
+use crate::column::{Column, LANES};
+use crate::log::{SALT, append_to, entry, id};
+use crate::promises::{entries, same_digests, wait_for_entries};
+use crate::rounds::BUDGET;
+use crate::scenarios::InProcess;
+
+const EVENT: i64 = 40;
+
+/// An event as scheduling would have made it, open from 1970 to 2100.
+fn definition(column: &Column, event_type: EventType, reward: Reward) -> EventDefinition {
+    let raffle = event_type == EventType::Raffle;
+    let secrets = EventSecrets::new(&column.key(), EVENT).expect("secrets");
+    EventDefinition {
+        rules_version: 1,
+        event_type,
+        title: format!("event {EVENT}"),
+        content: String::new(),
+        period: EventPeriod::new(0, 4_102_444_800_000).expect("period"),
+        time_zone: "UTC".to_owned(),
+        approval: None,
+        internal_test: true,
+        max_winners: raffle.then_some(3),
+        target_condition: String::new(),
+        duplicates_allowed: false,
+        max_entries_per_member: None,
+        options: if raffle { vec![] } else { vec![(OptionName::new("DEFAULT").expect("name"), 20)] },
+        reward,
+        contact_collection: ContactCollection::None,
+        claim_until: 4_102_444_800_000,
+        topic: column.kafka.topics().name(if raffle { Topic::Raffle } else { Topic::Apply }),
+        lanes: if raffle { (0..LANES).collect() } else { vec![0] },
+        salt: SALT.to_vec(),
+        draw: raffle.then(DrawRules::default),
+        draw_commitment: raffle.then_some(secrets.commitment),
+        wrapped_keys: WrappedKeys { reward_key: secrets.reward_key, seed: secrets.seed },
+    }
+}
+
+async fn publish(column: &Column, definition: &EventDefinition, lane: i32, kind: Kind) -> i64 {
+    append_to(column, Lane::new(definition.topic.clone(), lane), &shared_proto::encode(EVENT, kind)).await
+}
+
+/// Of two entries in a lane the one before `Closed` is in the list, and the one behind it is REJECTED(CLOSED), late clicks
+/// included; a second reader agrees on every lane; and the draw's list is what the log says.
+pub async fn closed_by_position(column: &Column) {
+    let (_url, other) = column.second_database().await;
+    let first = InProcess::start_role(column, &column.store, &raffle_worker::ROLE);
+    let second = InProcess::start_role(
+        column,
+        &other,
+        &shared_runtime::worker::Role { group: "second-reader".into(), ..raffle_worker::ROLE },
+    );
+    let raffle = definition(column, EventType::Raffle, Reward::DEFAULT);
+    for lane in 0..LANES {
+        let scheduled = Kind::Scheduled(raffle.to_record(id(EVENT, 1).try_into().expect("16 bytes")));
+        publish(column, &raffle, lane, scheduled).await;
+    }
+    let member_of = |lane: i32, n: i64| i64::from(lane) * 1_000 + n;
+    for lane in 0..LANES {
+        for n in 0..10 {
+            publish(column, &raffle, lane, one(member_of(lane, n))).await;
+        }
+        // A double click.
+        publish(column, &raffle, lane, one(member_of(lane, 9))).await;
+        let closed = Kind::Closed(v1::Closed { command_id: id(EVENT, 2) });
+        publish(column, &raffle, lane, closed).await;
+        publish(column, &raffle, lane, one(member_of(lane, 10))).await;
+        publish(column, &raffle, lane, one(member_of(lane, 9))).await;
+    }
+    let mut digest = ListDigest::new(EVENT, 10 * LANES as u64);
+    for lane in 0..LANES {
+        for store in [&column.store, &other] {
+            wait_for_entries(store, EVENT, lane, 11, BUDGET).await;
+        }
+        let rows = entries(&column.store, EVENT, lane).await;
+        for (n, row) in (0..).zip(&rows) {
+            assert_eq!(row.member_id, member_of(lane, n));
+            let (status, reason) = if n < 10 {
+                (EntryStatus::Pending, None)
+            } else {
+                (EntryStatus::Rejected, Some(i16::from(Reason::Closed.code())))
+            };
+            assert_eq!((row.status, row.reason), (i16::from(status.code()), reason), "{row:?}");
+            if n < 10 {
+                let entrant = shared_domain::draw::Entrant::new(row.id().expect("id"), 1).expect("a weight");
+                digest.push(&entrant);
+            }
+        }
+    }
+    same_digests(&column.store, &other).await;
+    first.stop().await;
+    second.stop().await;
+
+    let closed = format!("UPDATE events SET lifecycle = 3 WHERE event_id = {EVENT}");
+    let mut drawn = Vec::new();
+    // Whatever database draws, the winners are the same: the one of the events, or one made from the log.
+    for store in [&column.store, &other] {
+        let url = if std::ptr::eq(store, &column.store) { &column.database_url } else { &_url };
+        crate::sql::execute(url, &closed).await;
+        let wanted = format!("UPDATE draw SET requested = 1, publish = 1 WHERE event_id = {EVENT}");
+        crate::sql::execute(url, &wanted).await;
+        let reached = runner(store, column.key()).advance(EVENT, &CancellationToken::new()).await;
+        assert_eq!(reached.expect("drawn"), Reached::Done(shared_domain::draw::DrawPhase::Published));
+        let parts = store.draw_parts(EVENT).await.expect("parts").expect("a draw");
+        let record = shared_runtime::draw::public_record(&parts).expect("a record");
+        drawn.push((record.draw_id, record.list_digest, record.winners));
+    }
+    assert_eq!(drawn[0], drawn[1]);
+    assert_eq!(drawn[0].1.map(|hex| hex.0), digest.finish().ok());
+    assert_eq!(drawn[0].2.len(), 3);
+
+    // A key that is not the one of the scheduling opens nothing, and decides nothing.
+    let (_url, third) = column.second_database().await;
+    let reader = InProcess::start_role(
+        column,
+        &third,
+        &shared_runtime::worker::Role { group: "third-reader".into(), ..raffle_worker::ROLE },
+    );
+    for lane in 0..LANES {
+        wait_for_entries(&third, EVENT, lane, 11, BUDGET).await;
+    }
+    reader.stop().await;
+    crate::sql::execute(&_url, &closed).await;
+    crate::sql::execute(&_url, &format!("UPDATE draw SET requested = 1 WHERE event_id = {EVENT}")).await;
+    let wrong = std::sync::Arc::new(DecisionKey::new(&[1; 32]));
+    let refused = runner(&third, wrong).advance(EVENT, &CancellationToken::new()).await;
+    let refused = refused.expect_err("the seed does not open").to_string();
+    assert!(refused.contains("DECISION_KEY_FILE"), "{refused}");
+}
+
+fn one(member: i64) -> Kind {
+    match entry(member) {
+        Kind::Entry(entry) => Kind::Entry(v1::Entry { options: vec![], ..entry }),
+        other => other,
+    }
+}
+
+fn runner(store: &Store, key: std::sync::Arc<DecisionKey>) -> DrawRunner {
+    DrawRunner::new(store.clone(), key, Default::default(), std::sync::Arc::new(SystemClock))
+}
+
+/// Without the right decision key a lane halts under its name and decides nothing; with it, it goes on where it stood, and
+/// the budget is spent to the point.
+pub async fn rewards_need_their_key(column: &Column) {
+    let range = AmountRange::new(1, 90).expect("range");
+    let reward = Reward::AverageRandom(TargetRange::new(range, 40).expect("target"));
+    let event = definition(column, EventType::FirstCome, reward);
+    let scheduled = Kind::Scheduled(event.to_record(id(EVENT, 1).try_into().expect("16 bytes")));
+    publish(column, &event, 0, scheduled).await;
+    for member in 0..30 {
+        publish(column, &event, 0, entry(member)).await;
+    }
+    let wrong = RewardKeys::new(Some(std::sync::Arc::new(DecisionKey::new(&[1; 32]))));
+    for (keys, says) in [(RewardKeys::default(), "is not set"), (wrong, "DECISION_KEY_FILE is not the key")] {
+        let worker = InProcess::start_with_keys(column, &column.store, keys);
+        let until = Instant::now() + BUDGET;
+        loop {
+            let halted = worker.halted();
+            if let Some(why) = halted.iter().find(|why| why.starts_with("decision_key: ")) {
+                assert!(why.contains(says) && why.contains(&format!("event {EVENT}")), "{why}");
+                break;
+            }
+            assert!(Instant::now() < until, "no alarm: {halted:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        worker.stop().await;
+        assert!(column.store.lane_rows().await.expect("lanes").is_empty(), "nothing was decided");
+        assert!(column.store.parked_events().await.expect("parked").is_empty(), "nothing was parked");
+    }
+    let worker = InProcess::start(column, &column.store, "apply-worker");
+    wait_for_entries(&column.store, EVENT, 0, 30, BUDGET).await;
+    worker.stop().await;
+    let rows = entries(&column.store, EVENT, 0).await;
+    let paid: i64 = rows.iter().map(|row| row.reward_amount).sum();
+    assert_eq!((paid, rows[0].reward_amount), (20 * 40, 40));
+    let (_url, other) = column.second_database().await;
+    let again = InProcess::replay(column, &other).await;
+    wait_for_entries(&other, EVENT, 0, 30, BUDGET).await;
+    same_digests(&column.store, &other).await;
+    again.stop().await;
+}
