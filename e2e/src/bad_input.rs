@@ -27,7 +27,7 @@ pub async fn is_refused(system: &System) {
         paths_and_methods(&format!("/v1/events/{event}"), "GET, HEAD"),
         no_http(&format!("/v1/events/{event}/entries"), &system.member(1)),
     ];
-    let staff = system.staff("events:read events:write ops:write");
+    let staff = system.staff("events:read events:write draws:run ops:write");
     let admin = [
         drafts(&staff),
         admin_bodies(&staff, event),
@@ -459,7 +459,8 @@ fn drafts(staff: &str) -> Vec<Case> {
         ("/reward", json!({"reward_type": "FIXED", "fixed_amount": -1})),
         ("/reward", json!({"reward_type": "FIXED", "fixed_amount": i64::MAX})),
         ("/reward", json!({"reward_type": "MONEY"})),
-        ("/reward", json!({"reward_type": "RANDOM", "min_amount": 1, "max_amount": 2})),
+        ("/reward", json!({"reward_type": "RANDOM", "min_amount": 3, "max_amount": 2})),
+        ("/reward", json!({"reward_type": "AVERAGE_RANDOM", "min_amount": 1, "max_amount": 2})),
         ("/missions", json!([{"title": "m"}])),
         ("/contact_collection", json!("AT_APPLY")),
         ("/contact_collection", json!("SOMETIMES")),
@@ -490,7 +491,7 @@ fn drafts(staff: &str) -> Vec<Case> {
 }
 
 /// Route, and a body that it would take if the event's state did.
-const CHANGES: [(&str, &str, &str); 9] = [
+const CHANGES: [(&str, &str, &str); 13] = [
     ("POST", "/admin/v1/events", ""),
     ("POST", "/admin/v1/events/{}/schedule", "{}"),
     ("POST", "/admin/v1/events/{}/pause", "{}"),
@@ -500,6 +501,14 @@ const CHANGES: [(&str, &str, &str); 9] = [
     ("PUT", "/admin/v1/events/{}/limits", "{}"),
     ("PUT", "/admin/v1/events/{}/high-traffic", r#"{"enabled":true}"#),
     ("POST", "/admin/v1/parked/{}/unpark", "{}"),
+    ("POST", "/admin/v1/events/{}/draw", "{}"),
+    ("POST", "/admin/v1/events/{}/draw/publish", "{}"),
+    ("PUT", "/admin/v1/events/{}/draw/beacon", r#"{"round":1,"signature":"00"}"#),
+    (
+        "POST",
+        "/admin/v1/events/{}/entries/01010101-0101-8101-8101-010101010101/disqualify",
+        r#"{"reason":"x"}"#,
+    ),
 ];
 
 fn admin_bodies(staff: &str, event: i64) -> Vec<Case> {
@@ -551,6 +560,11 @@ fn admin_bodies(staff: &str, event: i64) -> Vec<Case> {
         ("PUT", path("high-traffic"), "{}", 422, "INVALID_REQUEST"),
         ("PUT", path("high-traffic"), r#"{"enabled":"yes"}"#, 422, "INVALID_REQUEST"),
         ("PUT", path("high-traffic"), r#"{"enabled":null}"#, 422, "INVALID_REQUEST"),
+        ("POST", path("draw"), "", 409, "NOT_A_RAFFLE"),
+        ("POST", path("draw"), r#"{"publish":"no"}"#, 422, "INVALID_REQUEST"),
+        ("PUT", path("draw/beacon"), r#"{"round":-1,"signature":"00"}"#, 422, "INVALID_REQUEST"),
+        ("PUT", path("draw/beacon"), r#"{"round":1,"signature":"xyz"}"#, 422, "INVALID_REQUEST"),
+        ("POST", path("entries/x/disqualify"), r#"{"reason":"x"}"#, 404, "ENTRY_NOT_FOUND"),
         ("POST", format!("/admin/v1/parked/{event}/unpark"), "", 409, "NOT_PARKED"),
         ("POST", format!("/admin/v1/parked/{event}/unpark"), r#"{"reject":1}"#, 422, "INVALID_REQUEST"),
         ("POST", format!("/admin/v1/parked/{event}/unpark"), r#"{"reject":"1"}"#, 422, "INVALID_REQUEST"),
@@ -624,7 +638,13 @@ fn scopes(system: &System, event: i64) -> Vec<Case> {
         .iter()
         .map(|(method, route, _)| {
             let ops = ["limits", "high-traffic", "unpark"].iter().any(|end| route.ends_with(end));
-            (*method, route.replace("{}", "777"), if ops { "ops:write" } else { "events:write" })
+            let draws = route.contains("/draw") || route.ends_with("disqualify");
+            let scope = match (ops, draws) {
+                (true, _) => "ops:write",
+                (_, true) => "draws:run",
+                _ => "events:write",
+            };
+            (*method, route.replace("{}", "777"), scope)
         })
         .chain([
             ("GET", "/admin/v1/events".to_owned(), "events:read"),
@@ -635,7 +655,7 @@ fn scopes(system: &System, event: i64) -> Vec<Case> {
         .collect();
     let mut cases = Vec::new();
     for (method, path, scope) in all {
-        let others = ["events:read", "events:write", "ops:write", "Events:Write", "events", "*"];
+        let others = ["events:read", "events:write", "draws:run", "ops:write", "Events:Write", "events", "*"];
         let others: Vec<&str> = others.into_iter().filter(|other| *other != scope).collect();
         for (name, token, expected) in [
             ("no token", String::new(), (401, "UNAUTHENTICATED")),

@@ -68,8 +68,13 @@ pub async fn append_bytes(column: &Column, lane: i32, value: &[u8]) -> i64 {
 
 /// Appends bytes to any lane.
 pub async fn append_to(column: &Column, lane: Lane, value: &[u8]) -> i64 {
+    produce(&*column.producer, lane, value).await
+}
+
+/// The same by a producer that a task can hold.
+pub async fn produce<P: Producer>(producer: &P, lane: Lane, value: &[u8]) -> i64 {
     let record = ToProduce { lane: &lane, key: b"k", value, headers: &[] };
-    column.producer.produce(record).await.expect("acknowledged")
+    producer.produce(record).await.expect("acknowledged")
 }
 
 /// Appends many entries of one event; gives (offset, member) in log order.

@@ -21,7 +21,25 @@ use crate::promises::{entries, same_digests, wait_for_entries};
 use crate::rounds::BUDGET;
 use crate::scenarios::InProcess;
 
-const EVENT: i64 = 40;
+/// The one event of these columns.
+pub const EVENT: i64 = 40;
+
+/// A raffle over all lanes as scheduling would have made it.
+pub fn raffle(column: &Column, max_winners: i64, alternates: u32) -> EventDefinition {
+    EventDefinition {
+        max_winners: Some(max_winners),
+        draw: Some(DrawRules { alternates, ..DrawRules::default() }),
+        ..definition(column, EventType::Raffle, Reward::DEFAULT)
+    }
+}
+
+/// Publishes a definition in each of its lanes.
+pub async fn schedule(column: &Column, definition: &EventDefinition) {
+    for lane in &definition.lanes {
+        let scheduled = Kind::Scheduled(definition.to_record(id(EVENT, 1).try_into().expect("16 bytes")));
+        publish(column, definition, *lane, scheduled).await;
+    }
+}
 
 /// An event as scheduling would have made it, open from 1970 to 2100.
 fn definition(column: &Column, event_type: EventType, reward: Reward) -> EventDefinition {
@@ -67,11 +85,8 @@ pub async fn closed_by_position(column: &Column) {
         &other,
         &shared_runtime::worker::Role { group: "second-reader".into(), ..raffle_worker::ROLE },
     );
-    let raffle = definition(column, EventType::Raffle, Reward::DEFAULT);
-    for lane in 0..LANES {
-        let scheduled = Kind::Scheduled(raffle.to_record(id(EVENT, 1).try_into().expect("16 bytes")));
-        publish(column, &raffle, lane, scheduled).await;
-    }
+    let raffle = raffle(column, 3, 0);
+    schedule(column, &raffle).await;
     let member_of = |lane: i32, n: i64| i64::from(lane) * 1_000 + n;
     for lane in 0..LANES {
         for n in 0..10 {
@@ -145,7 +160,8 @@ pub async fn closed_by_position(column: &Column) {
     assert!(refused.contains("DECISION_KEY_FILE"), "{refused}");
 }
 
-fn one(member: i64) -> Kind {
+/// A member's entry of an event without options.
+pub fn one(member: i64) -> Kind {
     match entry(member) {
         Kind::Entry(entry) => Kind::Entry(v1::Entry { options: vec![], ..entry }),
         other => other,
@@ -162,8 +178,7 @@ pub async fn rewards_need_their_key(column: &Column) {
     let range = AmountRange::new(1, 90).expect("range");
     let reward = Reward::AverageRandom(TargetRange::new(range, 40).expect("target"));
     let event = definition(column, EventType::FirstCome, reward);
-    let scheduled = Kind::Scheduled(event.to_record(id(EVENT, 1).try_into().expect("16 bytes")));
-    publish(column, &event, 0, scheduled).await;
+    schedule(column, &event).await;
     for member in 0..30 {
         publish(column, &event, 0, entry(member)).await;
     }

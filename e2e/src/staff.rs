@@ -93,15 +93,22 @@ impl AdminApi {
 
     /// A new draft, FIRST_COME, open for a day; its id.
     pub async fn draft(&self, stock: i64) -> i64 {
+        self.drafted(json!({"type": "FIRST_COME", "stock": [{"option": "DEFAULT", "count": stock}]})).await
+    }
+
+    /// A new draft with these parts, open for a day; its id.
+    pub async fn drafted(&self, parts: Value) -> i64 {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
         let at = |s: u64| {
             chrono::DateTime::from_timestamp(i64::try_from(s).expect("fits"), 0).expect("a time").to_rfc3339()
         };
-        let body = json!({
-            "title": "t", "type": "FIRST_COME", "internal_test": true,
+        let mut body = json!({
+            "title": "t", "internal_test": true,
             "starts_at": at(now.as_secs() - 60), "ends_at": at(now.as_secs() + 86_400),
-            "stock": [{"option": "DEFAULT", "count": stock}],
         });
+        if let (Some(body), Value::Object(parts)) = (body.as_object_mut(), parts) {
+            body.extend(parts);
+        }
         let (status, event) = self.send("POST", "/admin/v1/events", None, &body).await.expect("an answer");
         assert_eq!(status, 201, "{event}");
         event["event_id"].as_i64().expect("an id")

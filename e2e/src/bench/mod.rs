@@ -5,6 +5,7 @@ pub mod draw;
 pub mod gateway;
 pub mod http;
 pub mod memory;
+pub mod raffle;
 mod service;
 pub mod winners;
 

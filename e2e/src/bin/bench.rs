@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use e2e::bench::{Table, decide, draw, gateway, http, memory, winners};
+use e2e::bench::{Table, decide, draw, gateway, http, memory, raffle, winners};
 
 /// Ours beside the raw ceiling, interleaved; median and range
 #[derive(Parser)]
@@ -16,7 +16,7 @@ struct Cli {
     /// Repetitions of each
     #[arg(long, global = true, default_value_t = 5)]
     repetitions: usize,
-    /// Entries preloaded for part (a)
+    /// Entries preloaded for parts (a) and (f)
     #[arg(long, global = true, default_value_t = 200_000)]
     entries: i64,
     /// Requests a run in part (b)
@@ -28,7 +28,7 @@ struct Cli {
     /// Open connections in part (c)
     #[arg(long, global = true, default_value_t = 5_000)]
     connections: usize,
-    /// Entrants in part (d)
+    /// Entrants in parts (d) and (f)
     #[arg(long, global = true, default_value_t = 1_000_000)]
     entrants: u64,
     /// Winners in part (e)
@@ -48,6 +48,8 @@ enum Part {
     Draw,
     /// (e) Export of winners
     Winners,
+    /// (f) Entries and a whole draw of a raffle
+    Raffle,
     /// The bare route that (b) compares with
     #[command(hide = true)]
     BareWarp { addr: SocketAddr, answer: PathBuf },
@@ -81,6 +83,11 @@ async fn main() -> ExitCode {
     if part(|p| matches!(p, Part::Winners)) {
         println!("(e) winners");
         winners::bench(&mut table, cli.repetitions, cli.winners).await;
+    }
+    if part(|p| matches!(p, Part::Raffle)) {
+        println!("(f) raffle");
+        let entrants = i64::try_from(cli.entrants).expect("fits");
+        raffle::bench(&mut table, cli.repetitions, cli.entries, entrants).await;
     }
     let (text, missed) = table.finish();
     println!("\nmedian (range) of {} repetitions{text}", cli.repetitions);
