@@ -21,7 +21,9 @@ use rand::seq::SliceRandom;
 use serde_json::{Value, json};
 use shared_domain::draw::{DrawPhase, DrawRecord, ENTRANTS_HEADER};
 use shared_domain::{EntryId, EntryStatus, Lifecycle};
+use shared_proto::v1::{self, log_record::Kind};
 use shared_proto::{Lane, Topic, lane_of_member};
+use shared_runtime::clock::{Clock, SystemClock};
 use shared_runtime::draw::{entrants, public_record};
 use shared_runtime::worker::apply::definition_of;
 use tokio::task::JoinSet;
@@ -68,7 +70,8 @@ async fn closed_raffle(column: &Column, admin: &AdminApi) -> i64 {
     loop {
         for member in members.by_ref().take(200) {
             let lane = lane_of_member(member, &definition.lanes).expect("a lane");
-            let (lane, value) = (Lane::new(topic.clone(), lane), shared_proto::encode(event, one(member)));
+            let (lane, value) =
+                (Lane::new(topic.clone(), lane), shared_proto::encode(event, accepted_now(member)));
             let producer = column.producer.clone();
             sends.spawn(async move { e2e::log::produce(&*producer, lane, &value).await });
         }
@@ -86,6 +89,14 @@ async fn closed_raffle(column: &Column, admin: &AdminApi) -> i64 {
     })
     .await;
     event
+}
+
+/// As a gateway would have accepted it.
+fn accepted_now(member: i64) -> Kind {
+    match one(member) {
+        Kind::Entry(entry) => Kind::Entry(v1::Entry { accepted_at_ms: SystemClock.now_ms(), ..entry }),
+        other => other,
+    }
 }
 
 async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {

@@ -13,7 +13,7 @@ use shared_proto::{Lane, Topic, TopicNames};
 use shared_runtime::auth::{DevKey, Verifier};
 use shared_runtime::clock::{Clock, ManualClock, SeededRandom};
 use shared_runtime::http::{HttpLimits, serve};
-use shared_runtime::keys::DecisionKey;
+use shared_runtime::keys::{DecisionKey, RewardKeys};
 use shared_runtime::log::LogEnds;
 use shared_runtime::log::producer::{ProduceError, Producer, ToProduce};
 use shared_runtime::redis::RedisClient;
@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 pub const NOW: i64 = 1_767_225_600_000; // 2026-01-01T00:00:00Z
 pub const GRACE_MS: i64 = 10_000;
 pub const LANES: i32 = 4;
+const DECISION_KEY: [u8; 32] = [5; 32];
 /// Records a batch of a worker has.
 const BATCH: i64 = 1_000;
 
@@ -139,7 +140,7 @@ pub async fn world_with(retention: Option<Duration>, redis: Option<RedisClient>,
         ends: log.clone(),
         topics: TopicNames::default(),
         event_topics: EventTopics::new(&TopicNames::default(), |_| LANES),
-        decision_key: Arc::new(DecisionKey::new(&[5; 32])),
+        decision_key: Arc::new(DecisionKey::new(&DECISION_KEY)),
         chains: Arc::default(),
         log_retention: retention,
         close_grace: Duration::from_millis(grace_ms as u64),
@@ -246,6 +247,15 @@ impl World {
 
     /// The relay publishes, every lane applies what is in the log, the relay settles it.
     pub async fn decide(&self) {
+        self.decide_but(None).await;
+    }
+
+    /// The same, but an event parks in a lane.
+    pub async fn park_next(&self, event: i64, lane: i32) {
+        self.decide_but(Some((event, lane))).await;
+    }
+
+    async fn decide_but(&self, park: Option<(i64, i32)>) {
         let relay = self.relay.get_or_init(|| self.admin.relay(self.log.clone()));
         assert!(relay.pass().await.unwrap());
         let topic = TopicNames::default().name(Topic::Apply);
@@ -286,9 +296,15 @@ impl World {
                             Arc::new(BatchRecord { entry, bytes: bytes.clone().into() })
                         })
                         .collect(),
-                    park: Default::default(),
+                    park: park
+                        .filter(|(_, lane)| *lane == partition)
+                        .map(|(event, _)| (event, "refused".to_owned()))
+                        .into_iter()
+                        .collect(),
                 };
-                self.store.apply(&batch, &LaneMemory::default(), self.clock.now_ms()).await.unwrap();
+                let key = Arc::new(DecisionKey::new(&DECISION_KEY));
+                let memory = LaneMemory { keys: RewardKeys::new(Some(key)), ..LaneMemory::default() };
+                self.store.apply(&batch, &memory, self.clock.now_ms()).await.unwrap();
                 from = to;
             }
         }
