@@ -8,7 +8,7 @@ use std::time::Duration;
 use shared_domain::EventId;
 use shared_runtime::draw::{DrawError, DrawRunner, Reached};
 use shared_runtime::store::Store;
-use shared_runtime::store::error_class::StoreError;
+use shared_runtime::store::error_class::{ErrorClass, StoreError};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,8 @@ use crate::alarms::Alarms;
 
 const TICK: Duration = Duration::from_millis(500);
 const FAILED_PAUSE: Duration = Duration::from_secs(5);
+/// A deadlock or a lost connection is over sooner.
+const TRANSIENT_PAUSE: Duration = Duration::from_millis(200);
 /// Draws at work at the same time: each keeps its list in memory, and two blocks.
 const AT_ONCE: usize = 2;
 
@@ -75,9 +77,10 @@ impl DrawRuns {
                 let Ok(_place) = places.acquire().await else { return };
                 let outcome = runner.advance(event, &stop).await;
                 note(&failed, &alarms, event, &outcome);
-                if outcome.is_err() {
-                    // Draws that fail wait; the alarm stays until the next try is better.
-                    drop(tokio::time::timeout(FAILED_PAUSE, stop.cancelled()).await);
+                if let Err(error) = &outcome {
+                    // Draws that fail wait; an alarm stays until the next try is better.
+                    let pause = if is_transient(error) { TRANSIENT_PAUSE } else { FAILED_PAUSE };
+                    drop(tokio::time::timeout(pause, stop.cancelled()).await);
                 }
             });
         }
@@ -107,6 +110,10 @@ fn note(
     let text = match outcome {
         Ok(Reached::Parked) => Some("waits: records of the event are parked".to_owned()),
         Ok(_) => None,
+        Err(error) if is_transient(error) => {
+            tracing::warn!(event_id = event, %error, "the draw is tried again");
+            return;
+        }
         Err(error) => {
             metrics::counter!("event_draw_errors_total").increment(1);
             tracing::error!(event_id = event, %error, alarm = "draw", "the draw cannot go on");
@@ -120,6 +127,10 @@ fn note(
     };
     metrics::gauge!("event_draws_waiting").set(failed.len() as f64);
     alarms.set("draws", failed.clone());
+}
+
+fn is_transient(error: &DrawError) -> bool {
+    matches!(error, DrawError::Store(e) if matches!(e.class, ErrorClass::Transient | ErrorClass::Saturation))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

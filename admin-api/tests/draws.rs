@@ -84,6 +84,10 @@ async fn a_draw_is_run_once_and_shown_when_asked() {
     assert_eq!(record(&w, &path).await, published, "a repeated draw adds nobody");
     let audit = w.get(&format!("/admin/v1/audit?event_id={id}&action=DRAW_REQUESTED")).await;
     assert_eq!(audit["audit"].as_array().unwrap().len(), 2, "{audit}");
+    let steps = w.get(&format!("/admin/v1/audit?event_id={id}&actor=draw")).await;
+    let steps: Vec<&str> =
+        steps["audit"].as_array().unwrap().iter().map(|line| line["action"].as_str().unwrap()).collect();
+    assert_eq!(steps, ["DRAW_PUBLISHED", "DRAW_DECIDED", "DRAW_FROZEN"], "each once");
 }
 
 #[tokio::test]

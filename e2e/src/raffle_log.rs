@@ -160,6 +160,77 @@ pub async fn closed_by_position(column: &Column) {
     assert!(refused.contains("DECISION_KEY_FILE"), "{refused}");
 }
 
+/// 10,000 winners of 100,000 entrants, drawn twice at once: as many winners as asked for, each with a rank of its own, and
+/// record and list recompute.
+pub async fn ten_thousand_of_a_hundred_thousand(column: &Column) {
+    const ENTRANTS: i64 = 100_000;
+    const WINNERS: i64 = 10_000;
+    const ROWS: usize = 2_000;
+    let event = raffle(column, WINNERS, 100);
+    schedule(column, &event).await;
+    let worker = InProcess::start_role(column, &column.store, &raffle_worker::ROLE);
+    let until = Instant::now() + BUDGET;
+    while column.store.draw_lanes(EVENT).await.expect("lanes").len() < event.lanes.len() {
+        assert!(Instant::now() < until, "not scheduled");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    worker.stop().await;
+    let (url, lanes) = (&column.database_url, i64::from(LANES));
+    for from in (0..ENTRANTS).step_by(ROWS) {
+        let rows: Vec<String> = (from..from + ROWS as i64)
+            .map(|i| {
+                let spread = (i as u128 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
+                format!("({EVENT},{},{},x'{spread:032x}',{i},0,0,{i},1,1)", i % lanes, i / lanes + 1)
+            })
+            .collect();
+        let sql = format!(
+            "INSERT INTO event_entry (event_id, lane, seq, entry_id, member_id, status, reward_amount, log_offset, \
+             accepted_at, decided_at) VALUES {}",
+            rows.join(",")
+        );
+        crate::sql::execute(url, &sql).await;
+    }
+    for change in [
+        format!("event_lane SET seq = {}, closed_offset = 1", ENTRANTS / lanes),
+        "events SET lifecycle = 3".to_owned(),
+        "draw SET requested = 1, publish = 1".to_owned(),
+    ] {
+        crate::sql::execute(url, &format!("UPDATE {change} WHERE event_id = {EVENT}")).await;
+    }
+    let (one, other) = (runner(&column.store, column.key()), runner(&column.store, column.key()));
+    let stop = CancellationToken::new();
+    let carried = async |runner: DrawRunner| loop {
+        // Of two at once one may meet the other's lock.
+        match runner.advance(EVENT, &stop).await {
+            Ok(reached) => break reached,
+            Err(shared_runtime::draw::DrawError::Store(error)) if error.class.is_retried(0) => {}
+            Err(error) => panic!("{error}"),
+        }
+    };
+    let both = tokio::join!(carried(one), carried(other));
+    let published = Reached::Done(shared_domain::draw::DrawPhase::Published);
+    assert_eq!(both, (published, published));
+    let parts = column.store.draw_parts(EVENT).await.expect("parts").expect("a draw");
+    let record = shared_runtime::draw::public_record(&parts).expect("a record");
+    let chains = Default::default();
+    let mut verifier = shared_domain::draw::Verifier::new(&record, &chains);
+    let lanes = column.store.draw_lanes(EVENT).await.expect("lanes");
+    let mut walk = shared_runtime::draw::entrants(&column.store, EVENT, &lanes);
+    while let Some(block) = walk.next().await.expect("a block") {
+        block.iter().for_each(|entrant| verifier.push(entrant));
+    }
+    let report = verifier.finish();
+    assert_eq!((report.failed().count(), report.not_checked().count()), (0, 0), "{report:?}");
+    let count = async |what: &str| {
+        let sql =
+            format!("SELECT COUNT({what}) AS n FROM event_entry WHERE event_id = {EVENT} AND status = 1");
+        crate::sql::number(url, &sql).await
+    };
+    assert_eq!((count("*").await, count("DISTINCT entry_rank").await), (WINNERS, WINNERS));
+    let pending = format!("SELECT COUNT(*) AS n FROM event_entry WHERE event_id = {EVENT} AND status = 0");
+    assert_eq!(crate::sql::number(url, &pending).await, 0);
+}
+
 /// A member's entry of an event without options.
 pub fn one(member: i64) -> Kind {
     match entry(member) {

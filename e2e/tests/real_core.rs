@@ -28,3 +28,8 @@ async fn a_raffle_closes_by_position_and_every_reader_draws_the_same() {
 async fn a_lane_without_its_decision_key_halts_and_decides_nothing() {
     raffle_log::rewards_need_their_key(&Column::real("raffle").await).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_of_a_hundred_thousand_win_though_two_draw_at_once() {
+    raffle_log::ten_thousand_of_a_hundred_thousand(&Column::real("raffle").await).await;
+}

@@ -110,13 +110,13 @@ impl<S: LaneStore, P: Producer> Attempts<S, P> {
                     return Attempted::ChangedOutsideTheLog(error.to_string());
                 }
                 Err(error @ ApplyError::RewardKey { .. }) => return Attempted::KeyRefused(error.to_string()),
-                Err(ApplyError::Store(error)) => match error.class {
-                    ErrorClass::Transient | ErrorClass::Saturation => {
-                        tries = self.wait(tries, &error, cancel).await;
-                    }
-                    ErrorClass::Data => return Attempted::Failing { record: None, why: error.message },
-                    ErrorClass::Fatal => return Attempted::Refused(error.message),
-                },
+                Err(ApplyError::Store(error)) if error.class.is_retried(tries) => {
+                    tries = self.wait(tries, &error, cancel).await;
+                }
+                Err(ApplyError::Store(error)) if error.class == ErrorClass::Data => {
+                    return Attempted::Failing { record: None, why: error.message };
+                }
+                Err(ApplyError::Store(error)) => return Attempted::Refused(error.message),
             }
         }
     }
@@ -154,9 +154,7 @@ impl<S: LaneStore, P: Producer> Attempts<S, P> {
                 }
                 Err(ApplyError::Fenced) => return Attempted::FenceLost,
                 Err(error @ ApplyError::RewardKey { .. }) => return Attempted::KeyRefused(error.to_string()),
-                Err(ApplyError::Store(error))
-                    if matches!(error.class, ErrorClass::Transient | ErrorClass::Saturation) =>
-                {
+                Err(ApplyError::Store(error)) if error.class.is_retried(tries) => {
                     tries = self.wait(tries, &error, cancel).await;
                 }
                 Err(error) => {

@@ -3,17 +3,38 @@
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
+use serde_json::{Value, json};
 use shared_domain::draw::DrawPhase;
-use shared_domain::{EntryStatus, EventId, Lifecycle};
+use shared_domain::{EntryStatus, EventId, Hex32, Lifecycle};
 
-use super::{Conn, draw, events as staff};
+use super::{Conn, audit, draw, events as staff};
 use crate::store::draw::{Decided, Frozen, LoserRange};
 use crate::store::error_class::StoreError;
-use crate::store::rows::{DrawResultRow, DrawRow};
+use crate::store::rows::{AuditLine, DrawResultRow, DrawRow};
 use crate::store::schema::{draw as d, draw_result as r, event_entry as e, events};
 
 fn code(phase: DrawPhase) -> i16 {
     DrawRow::phase_code(phase)
+}
+
+/// A step that staff did not take themselves.
+async fn note(
+    conn: &mut Conn,
+    event: EventId,
+    action: &str,
+    detail: Value,
+    now: i64,
+) -> Result<(), StoreError> {
+    let line = AuditLine {
+        at: now,
+        actor: "draw".to_owned(),
+        action: action.to_owned(),
+        event_id: Some(event),
+        request_id: "draw".to_owned(),
+        outcome: "APPLIED".to_owned(),
+        detail: detail.to_string(),
+    };
+    audit::append(conn, &line).await
 }
 
 async fn bump(conn: &mut Conn, event: EventId, now: i64) -> Result<(), StoreError> {
@@ -46,8 +67,13 @@ pub async fn freeze(conn: &mut Conn, event: EventId, frozen: &Frozen) -> Result<
         ))
         .execute(conn)
         .await?;
+    if moved == 0 {
+        return Ok(false);
+    }
+    let detail = json!({"entrants": frozen.entrants, "list_digest": Hex32(frozen.list_digest)});
+    note(conn, event, "DRAW_FROZEN", detail, frozen.at).await?;
     bump(conn, event, frozen.at).await?;
-    Ok(moved == 1)
+    Ok(true)
 }
 
 /// Stores a block of winners and alternates behind `from`.
@@ -87,8 +113,13 @@ pub async fn decide(conn: &mut Conn, event: EventId, decided: &Decided) -> Resul
         ))
         .execute(conn)
         .await?;
+    if moved == 0 {
+        return Ok(false);
+    }
+    let detail = json!({"winners": decided.winners, "paid": decided.paid});
+    note(conn, event, "DRAW_DECIDED", detail, decided.at).await?;
     bump(conn, event, decided.at).await?;
-    Ok(moved == 1)
+    Ok(true)
 }
 
 /// The entries of the next places get their outcome: a winner's rank and amount, or an alternate's number.
@@ -198,5 +229,6 @@ pub async fn publish(conn: &mut Conn, event: EventId, seed: &[u8; 32], now: i64)
     if moved == 0 {
         return Ok(false);
     }
+    note(conn, event, "DRAW_PUBLISHED", json!({}), now).await?;
     staff::set_lifecycle(conn, event, Lifecycle::Closed, Lifecycle::Drawn, now).await
 }
