@@ -303,7 +303,8 @@ impl World {
                         .collect(),
                 };
                 let key = Arc::new(DecisionKey::new(&DECISION_KEY));
-                let memory = LaneMemory { keys: RewardKeys::new(Some(key)), ..LaneMemory::default() };
+                let mut memory = LaneMemory::default();
+                memory.keys = RewardKeys::new(Some(key));
                 self.store.apply(&batch, &memory, self.clock.now_ms()).await.unwrap();
                 from = to;
             }

@@ -43,9 +43,12 @@ pub async fn due(conn: &mut Conn) -> Result<Vec<EventId>, StoreError> {
         .await?)
 }
 
+/// Lane, `seq`, rejections, offset of `Closed`, first parked offset.
+type LaneColumns = (i32, i64, i64, Option<i64>, Option<i64>);
+
 /// The event's lanes, in order.
 pub async fn lanes(conn: &mut Conn, event: EventId) -> Result<Vec<DrawLane>, StoreError> {
-    let rows: Vec<(i32, i64, i64, Option<i64>, Option<i64>)> = event_lane::table
+    let rows: Vec<LaneColumns> = event_lane::table
         .filter(event_lane::event_id.eq(event))
         .order(event_lane::lane)
         .select((
@@ -57,14 +60,13 @@ pub async fn lanes(conn: &mut Conn, event: EventId) -> Result<Vec<DrawLane>, Sto
         ))
         .load(conn)
         .await?;
-    let lane =
-        |(lane, seq, rejections, closed, parked): (i32, i64, i64, Option<i64>, Option<i64>)| DrawLane {
-            lane,
-            last_seq: seq,
-            pending: seq - rejections,
-            closed: closed.is_some(),
-            parked: parked.is_some(),
-        };
+    let lane = |(lane, seq, rejections, closed, parked): LaneColumns| DrawLane {
+        lane,
+        last_seq: seq,
+        pending: seq - rejections,
+        closed: closed.is_some(),
+        parked: parked.is_some(),
+    };
     Ok(rows.into_iter().map(lane).collect())
 }
 
