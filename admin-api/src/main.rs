@@ -49,12 +49,12 @@ async fn main() -> ExitCode {
 async fn start(args: AdminProcessArgs, process: &Process) -> Result<(), StartError> {
     args.admin.check(args.kafka.allow_unsafe_log)?;
     args.http.check()?;
-    let decision_key = args.decision_key.read()?;
-    let chains = Arc::new(args.admin.drand.read()?);
     let random: SharedRandom = Arc::new(SystemRandom);
     let store = Store::of(&args.database)?;
     let redis = RedisClient::new(&args.redis, Arc::clone(&random))?;
     let verifier = args.auth.build(Audiences::Staff, &[args.admin.admin_addr, process.ops_addr]).await?;
+    let decision_key = args.decision_key.read()?;
+    let chains = Arc::new(args.admin.drand.read()?);
     let topics = check_topics(&args.kafka).await?;
     let producer = Arc::new(KafkaProducer::connect(&args.kafka).await?);
     let admin = Admin::new(AdminParts {

@@ -84,10 +84,10 @@ impl System {
             guard = Some(Arc::new(BacklogGuard::new()));
         }
         // Settings first, then whoever must answer.
-        let decision_key = args.decision_key.read()?;
-        let chains = args.admin.drand.read()?;
         let listeners = [args.gateway.public_addr, args.admin.admin_addr];
         let verifier = args.auth.build(Audiences::Both, &listeners).await?;
+        let decision_key = args.decision_key.read()?;
+        let chains = args.admin.drand.read()?;
         let store = Store::of(&args.database)?;
         let random: SharedRandom = Arc::new(SystemRandom);
         let redis = RedisClient::new(&args.redis, random.clone())?;
