@@ -23,7 +23,7 @@ use crate::promises;
 const EVENT: i64 = 7;
 const LANE: i32 = 0;
 /// The worker's default.
-fn batch_size() -> usize {
+pub(super) fn batch_size() -> usize {
     Batching::default().records as usize
 }
 
@@ -67,7 +67,7 @@ async fn worker(column: &Column, entries: i64) -> (Sample, Vec<EntryRow>) {
 
 /// The same rows in the same batches by plain multi-row INSERT, on one connection: by Diesel, or with the worker's own
 /// statement as `fastest`.
-async fn raw_insert(column: &Column, rows: &[EntryRow], fastest: bool) -> Sample {
+pub(super) async fn raw_insert(column: &Column, rows: &[EntryRow], fastest: bool) -> Sample {
     let (url, _store) = column.second_database().await;
     let mut conn = AsyncMysqlConnection::establish(&url).await.expect("MySQL");
     let batches: Vec<Vec<EntryRow>> = rows

@@ -15,6 +15,7 @@ use shared_runtime::store::schema::event_entry as e;
 use shared_runtime::store::{Store, insert_entry_rows};
 use tokio::task::JoinSet;
 
+use super::decide::{batch_size, raw_insert};
 use super::{Bar, Meter, Runs, Sample, Series, Table, memory_mib};
 use crate::column::{Column, LANES};
 use crate::log::produce;
@@ -27,8 +28,8 @@ use crate::staff::AdminApi;
 
 const WINNERS: i64 = 10_000;
 const ALTERNATES: u32 = 100;
-/// The worker's default.
-const BATCH: usize = 2_000;
+/// Rows an INSERT that fills a raffle.
+const ROWS: usize = 2_000;
 /// Rows a block, as the draw marks them.
 const BLOCK: i64 = 1_000;
 
@@ -78,25 +79,6 @@ async fn workers(column: &Column, entries: i64, processes: usize) -> (Sample, St
     (meter.stop((entries - first) as u64), store)
 }
 
-/// The same rows by plain multi-row INSERT on one connection, with the worker's own statement.
-async fn raw_insert(column: &Column, rows: &[EntryRow]) -> Sample {
-    let (url, _store) = column.second_database().await;
-    let mut conn = AsyncMysqlConnection::establish(&url).await.expect("MySQL");
-    let batches: Vec<Vec<EntryRow>> = rows
-        .chunks(BATCH)
-        .map(|chunk| {
-            let mut batch = chunk.to_vec();
-            batch.sort_unstable_by(|a, b| a.entry_id.cmp(&b.entry_id));
-            batch
-        })
-        .collect();
-    let meter = Meter::start(std::process::id());
-    for batch in &batches {
-        insert_entry_rows(&mut conn, batch).await.expect("rows");
-    }
-    meter.stop(rows.len() as u64)
-}
-
 /// A closed raffle of so many entrants, with ids as evenly spread as real ones.
 async fn filled(entrants: i64) -> Column {
     let column = Column::real("bench_draw").await;
@@ -109,8 +91,8 @@ async fn filled(entrants: i64) -> Column {
     worker.stop().await;
     let mut conn = AsyncMysqlConnection::establish(&column.database_url).await.expect("MySQL");
     let lanes = i64::from(LANES);
-    for from in (0..entrants).step_by(BATCH) {
-        let rows: Vec<EntryRow> = (from..entrants.min(from + BATCH as i64)).map(|i| row(i, lanes)).collect();
+    for from in (0..entrants).step_by(ROWS) {
+        let rows: Vec<EntryRow> = (from..entrants.min(from + ROWS as i64)).map(|i| row(i, lanes)).collect();
         insert_entry_rows(&mut conn, &rows).await.expect("rows");
     }
     for lane in 0..lanes {
@@ -226,7 +208,7 @@ pub async fn bench(table: &mut Table, repetitions: usize, entries: i64, entrants
             rows.extend(promises::entries(&store, EVENT, lane).await);
         }
         assert_eq!(rows.len() as i64, entries);
-        raw.push(&raw_insert(&column, &rows).await);
+        raw.push(&raw_insert(&column, &rows, true).await);
         drop(rows);
         two.push(&workers(&column, entries, 2).await.0);
         let filled = filled(entrants).await;
@@ -238,7 +220,7 @@ pub async fn bench(table: &mut Table, repetitions: usize, entries: i64, entrants
         raw_marked.push(&raw_update(&filled, entrants).await);
         println!("  {n}/{repetitions}: {:.2} s a draw", sample.decided.wall.as_secs_f64());
     }
-    table.heading(&format!("(f) raffle: {entries} entries over {LANES} lanes, batches of {BATCH}"));
+    table.heading(&format!("(f) raffle: {entries} entries over {LANES} lanes, batches of {}", batch_size()));
     table.runs("one worker", &one);
     table.runs("two workers (CPU of the first)", &two);
     table.runs("raw multi-row INSERT of these rows", &raw);
