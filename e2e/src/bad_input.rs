@@ -461,7 +461,6 @@ fn drafts(staff: &str) -> Vec<Case> {
         ("/reward", json!({"reward_type": "MONEY"})),
         ("/reward", json!({"reward_type": "RANDOM", "min_amount": 1, "max_amount": 2})),
         ("/missions", json!([{"title": "m"}])),
-        ("/contact_collection", json!("AT_APPLY")),
         ("/contact_collection", json!("SOMETIMES")),
         ("/claim_until", json!("2020-01-01T00:00:00Z")),
         ("/draw", json!({"method": "RANDOM"})),

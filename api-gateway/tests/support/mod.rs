@@ -127,6 +127,7 @@ pub fn definition(id: i64, options: &[(&str, i64)]) -> EventDefinition {
         draw: None,
         draw_commitment: None,
         wrapped_keys: WrappedKeys::default(),
+        contact_key: None,
     }
 }
 

@@ -90,6 +90,7 @@ fn check_served(draft: &EventDraft, served: Served) -> Result<EventDefinition, V
         draw,
         draw_commitment: None,
         wrapped_keys: WrappedKeys::default(),
+        contact_key: None,
     })
 }
 
@@ -255,9 +256,6 @@ impl Check {
         }
         if !draft.missions.is_empty() {
             self.fail("/missions", "are not supported yet");
-        }
-        if draft.contact_collection == ContactCollection::AtApply {
-            self.fail("/contact_collection", "AT_APPLY is not supported yet");
         }
     }
 }
