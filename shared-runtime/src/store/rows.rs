@@ -2,6 +2,7 @@
 
 mod commands;
 mod events;
+mod privacy;
 mod watched;
 
 use diesel::prelude::{AsChangeset, Insertable, Queryable, Selectable};
@@ -12,6 +13,7 @@ use super::schema::{event_entry, event_lane, event_stock, parked_record, partiti
 
 pub use commands::{ApprovalRow, AuditLine, CommandAppliedRow, CommandStatus, KeptAnswer, OutboxRow};
 pub use events::{EventRow, LiveLimits, NewEvent};
+pub use privacy::{ContactErasureRow, ContactRow, ErasureRow, EventKeyRow, Subject};
 pub use watched::{SnapshotRows, WatchedLane};
 
 /// `event_lane`: one event in one lane.

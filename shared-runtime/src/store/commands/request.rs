@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use shared_domain::{Approval, EventDefinition, EventId, LimitsDraft, Millis};
+use shared_domain::{Approval, EventDefinition, EventId, LimitsDraft, MemberId, Millis};
 
 use crate::clock::Random;
 use crate::store::rows::{CommandStatus, EventRow, OutboxRow};
@@ -57,6 +57,8 @@ pub enum Change {
         lane_count: i32,
         /// How long the log keeps records, ms; `None`: as long as it lives.
         retention: Option<Millis>,
+        /// Public half of the event's contact key, where the draft asks for contacts.
+        contact_key: Option<[u8; 32]>,
     },
     /// More stock.
     AddStock {
@@ -80,6 +82,17 @@ pub enum Change {
     Limits(EventId, LimitsDraft),
     /// The high-traffic flag.
     HighTraffic(EventId, bool),
+    /// The event goes, and its contacts with it.
+    Delete(EventId),
+    /// One member's contacts go, in all events.
+    EraseMember {
+        /// Member.
+        member: MemberId,
+        /// Id of the erasure in the key store's list.
+        erasure_id: [u8; 16],
+        /// When it was noted there, ms.
+        erased_at: Millis,
+    },
     /// Parked records are decided again; or one of them is given up.
     Unpark {
         /// Event.
@@ -105,6 +118,8 @@ impl Change {
             Self::Pause(_, false) => "RESUMED",
             Self::Limits(..) => "LIMITS",
             Self::HighTraffic(..) => "HIGH_TRAFFIC",
+            Self::Delete(_) => "DELETED",
+            Self::EraseMember { .. } => "CONTACTS_ERASED",
             Self::Unpark { reject: Some(_), .. } => "REJECTED",
             Self::Unpark { reject: None, .. } => "UNPARKED",
         }
@@ -125,7 +140,11 @@ impl Change {
             Self::Limits(_, limits) => json!(limits),
             Self::HighTraffic(_, enabled) => json!({"enabled": enabled}),
             Self::Unpark { reject, lane, .. } => json!({"reject": reject, "lane": lane}),
-            Self::Schedule { .. } | Self::Pause(..) => json!({}),
+            Self::EraseMember { member, erasure_id, .. } => json!({
+                "member_id": member,
+                "erasure_id": uuid::Uuid::from_bytes(*erasure_id),
+            }),
+            Self::Schedule { .. } | Self::Pause(..) | Self::Delete(_) => json!({}),
         }
     }
 }
@@ -137,7 +156,27 @@ pub enum Changed {
     Event(Box<EventRow>),
     /// A command as it is now.
     Command(CommandView),
+    /// A member's contacts are gone.
+    Erasure(MemberErasure),
 }
+
+/// What an erasure of one member did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberErasure {
+    /// Id in the key store's list.
+    pub erasure_id: [u8; 16],
+    /// Member.
+    pub member_id: MemberId,
+    /// ms.
+    pub erased_at: Millis,
+    /// Rows of `contact` deleted.
+    pub contacts_destroyed: i64,
+    /// Where they were.
+    pub events: Vec<EventId>,
+}
+
+/// How far the clock of the gateway that stamped a contact may be ahead of the one that stamped an erasure.
+pub const ERASURE_SKEW_MS: Millis = 5_000;
 
 /// Makes the HTTP answer (status, JSON), so that it can be kept in the same transaction.
 pub type Render = dyn Fn(&Changed) -> (u16, String) + Send + Sync;
@@ -219,7 +258,16 @@ impl Fresh {
 
 /// The same for every close of an event, whoever asks for it.
 pub(crate) fn close_command_id(event: EventId) -> [u8; 16] {
-    let digest = Sha256::digest(format!("close:{event}"));
+    id_of(&format!("close:{event}"))
+}
+
+/// Likewise for its deletion.
+pub(crate) fn delete_command_id(event: EventId) -> [u8; 16] {
+    id_of(&format!("delete:{event}"))
+}
+
+fn id_of(name: &str) -> [u8; 16] {
+    let digest = Sha256::digest(name);
     let mut id = [0; 16];
     id.copy_from_slice(&digest[..16]);
     uuid(id)
