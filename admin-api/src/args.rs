@@ -17,6 +17,10 @@ pub struct AdminArgs {
     /// or with ALLOW_UNSAFE_LOG
     #[arg(long, env, default_value = "10s", value_parser = humantime::parse_duration)]
     pub close_grace: Duration,
+    /// How long the longest-lived backup of the database or the key store is kept: certificates of deletion say when
+    /// the last one dies
+    #[arg(long, env, default_value = "35d", value_parser = humantime::parse_duration)]
+    pub backup_life: Duration,
 }
 
 impl AdminArgs {

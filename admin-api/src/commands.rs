@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use shared_domain::{ComplianceDraft, LimitsDraft};
+use shared_domain::{ComplianceDraft, ContactCollection, EventDraft, EventId, Lifecycle, LimitsDraft};
 use shared_proto::Topic;
 use shared_runtime::http::{Params, Problem, Request, Response};
 use shared_runtime::store::commands::Change;
 
 use crate::change::answer;
 use crate::routes::{Answer, OPS, READ, WRITE};
-use crate::{Admin, view};
+use crate::{Admin, problem, view};
 
 /// A body without members.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -43,13 +43,38 @@ pub(crate) async fn schedule(admin: Arc<Admin>, mut request: Request, params: Pa
     let staff = admin.staff(&request, WRITE).await?;
     let event = admin.event_of(&params).await?;
     let body: Nothing = request.json_or_default(request.body_limit()).await?;
+    let contact_key = contact_key(&admin, event).await?;
     let change = Change::Schedule {
         event,
+        contact_key,
         topic: admin.parts.topics.name(Topic::Apply),
         lane_count: admin.parts.apply_lanes,
         retention: admin.parts.log_retention.map(millis),
     };
     Ok(answer(admin.make(&request, &staff, &body, 202, change).await?))
+}
+
+/// The event's contact key, where its draft asks for contacts: it lies in the key store before anybody can seal to it.
+async fn contact_key(admin: &Admin, event: EventId) -> Result<Option<[u8; 32]>, Problem> {
+    let row = admin.ask(move |store| async move { store.event(event).await }).await?;
+    // Only a draft can be scheduled; anything else is refused further on.
+    let draft = row.filter(|row| row.lifecycle == Lifecycle::Draft.code()).and_then(|row| row.draft);
+    let draft: Option<EventDraft> = draft.and_then(|text| serde_json::from_str(&text).ok());
+    if draft.is_none_or(|draft| draft.contact_collection == ContactCollection::None) {
+        return Ok(None);
+    }
+    let parts = Arc::clone(&admin.parts);
+    let made = tokio::spawn(async move {
+        parts.keys.public_key(event, &parts.wrapping, &*parts.random, parts.clock.now_ms()).await
+    });
+    match made.await {
+        Ok(Ok(key)) => Ok(Some(key)),
+        Ok(Err(error)) => Err(problem::of_key_store(&error)),
+        Err(died) => {
+            tracing::error!(%died, "a query died");
+            Err(Problem::internal())
+        }
+    }
 }
 
 pub(crate) async fn pause(admin: Arc<Admin>, request: Request, params: Params) -> Answer {

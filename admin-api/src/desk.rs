@@ -14,10 +14,7 @@ use crate::{Admin, cursor, view};
 /// Why did this member lose? Every decided entry, with its place and the review number that judged it.
 pub(crate) async fn member_entries(admin: Arc<Admin>, request: Request, params: Params) -> Answer {
     admin.staff(&request, READ).await?;
-    let text = params.get("member_id");
-    // One id has one spelling.
-    let member = text.parse::<MemberId>().ok().filter(|id| id.to_string() == text);
-    let member = member.ok_or_else(|| Problem::missing("MEMBER_NOT_FOUND", "this is no member id"))?;
+    let member = member_of(&params)?;
     request.only_query(&["limit", "cursor"])?;
     let page = Page::of(&request)?;
     let before = cursor::parse(page.cursor.as_deref(), |[event, lane, seq]| {
@@ -33,6 +30,13 @@ pub(crate) async fn member_entries(admin: Arc<Admin>, request: Request, params: 
         .map(|row| cursor::of([row.entry.event_id, i64::from(row.entry.lane), row.entry.seq]));
     let entries: Vec<Value> = rows.iter().map(view::member_entry).collect();
     Ok(Response::ok(&json!({"entries": entries, "next_cursor": next})))
+}
+
+/// The member in the path. One id has one spelling. Errors: 404.
+pub(crate) fn member_of(params: &Params) -> Result<MemberId, Problem> {
+    let text = params.get("member_id");
+    let member = text.parse::<MemberId>().ok().filter(|id| id.to_string() == text);
+    member.ok_or_else(|| Problem::missing("MEMBER_NOT_FOUND", "this is no member id"))
 }
 
 /// Filters: `event_id`, `actor`, `action`, `from`, `until`. Newest first.

@@ -1,10 +1,13 @@
 //! The staff's HTTP edge and the relay that carries their commands to the log.
 
 mod args;
+mod certificate;
 mod change;
 mod commands;
 mod cursor;
+mod deletion;
 mod desk;
+mod eraser;
 mod events;
 mod mirror;
 mod problem;
@@ -22,14 +25,16 @@ use shared_runtime::auth::Verifier;
 use shared_runtime::clock::{SharedClock, SharedRandom};
 use shared_runtime::config::ConfigError;
 use shared_runtime::http::{HttpLimits, Router};
+use shared_runtime::keys::KeyEncryptionKey;
 use shared_runtime::lifecycle::Lifecycle;
 use shared_runtime::log::LogEnds;
 use shared_runtime::log::producer::Producer;
 use shared_runtime::redis::RedisClient;
-use shared_runtime::store::Store;
+use shared_runtime::store::{KeyStore, Store};
 use tokio::sync::Notify;
 
 pub use args::AdminArgs;
+pub use eraser::{EraseError, Eraser, check_key_encryption_key};
 pub use mirror::{Mirror, MirrorError};
 pub use relay::Relay;
 
@@ -55,6 +60,14 @@ pub struct AdminParts {
     pub log_retention: Option<Duration>,
     /// Between an event's end and its `Closed` records.
     pub close_grace: Duration,
+    /// Contact keys of events, and the list of deletions and erasures.
+    pub keys: KeyStore,
+    /// Wraps the contact keys, and signs certificates.
+    pub wrapping: Arc<KeyEncryptionKey>,
+    /// How long the longest-lived backup of either database is kept.
+    pub backup_life: Duration,
+    /// When a record of the log is gone at the latest; `None`: never.
+    pub log_life: Option<Duration>,
 }
 
 /// The admin API. Cheap to clone.
@@ -63,13 +76,19 @@ pub struct Admin {
     parts: Arc<AdminParts>,
     board: Arc<stats::Board>,
     wake: Arc<Notify>,
+    eraser: Eraser,
 }
 
 impl Admin {
     /// From its parts.
     pub fn new(parts: AdminParts) -> Self {
         let parts = Arc::new(parts);
-        Self { board: stats::Board::new(Arc::clone(&parts)), parts, wake: Arc::new(Notify::new()) }
+        Self {
+            board: stats::Board::new(Arc::clone(&parts)),
+            eraser: Eraser::new(Arc::clone(&parts)),
+            parts,
+            wake: Arc::new(Notify::new()),
+        }
     }
 
     /// The listener's routes. Errors: a CORS origin that is none.
@@ -90,8 +109,15 @@ impl Admin {
         )
     }
 
-    /// Runs the relay, and the mirror of live limits, for the life of the process.
+    /// What carries deletions out.
+    pub fn eraser(&self) -> Eraser {
+        self.eraser.clone()
+    }
+
+    /// Runs the relay, the eraser and the mirror of live limits for the life of the process. Until the eraser has told
+    /// the database again what was deleted, requests are answered 503.
     pub fn spawn_background<P: Producer>(&self, life: &Lifecycle, producer: Arc<P>) {
+        self.eraser.spawn(life);
         let (relay, shutdown) = (self.relay(producer), life.shutdown_token());
         life.spawn("relay", async move {
             relay.run(shutdown).await;

@@ -10,10 +10,13 @@ use shared_runtime::auth::{Audiences, AuthArgs};
 use shared_runtime::clock::{SharedRandom, SystemClock, SystemRandom};
 use shared_runtime::config::StartError;
 use shared_runtime::http::HttpLimits;
-use shared_runtime::log::{KafkaArgs, KafkaProducer, check_topics, partitions_of, shortest_retention};
+use shared_runtime::keys::KeyEncryptionArgs;
+use shared_runtime::log::{
+    KafkaArgs, KafkaProducer, check_topics, longest_life, partitions_of, shortest_retention,
+};
 use shared_runtime::redis::{RedisArgs, RedisClient};
 use shared_runtime::service::{self, Binary, Process};
-use shared_runtime::store::{DatabaseArgs, Store};
+use shared_runtime::store::{DatabaseArgs, KeyStore, KeyStoreArgs, Store};
 
 const BINARY: Binary = Binary {
     name: env!("CARGO_PKG_NAME"),
@@ -28,6 +31,10 @@ struct AdminProcessArgs {
     admin: AdminArgs,
     #[command(flatten)]
     database: DatabaseArgs,
+    #[command(flatten)]
+    key_store: KeyStoreArgs,
+    #[command(flatten)]
+    key_encryption: KeyEncryptionArgs,
     #[command(flatten)]
     redis: RedisArgs,
     #[command(flatten)]
@@ -50,7 +57,10 @@ async fn start(args: AdminProcessArgs, process: &Process) -> Result<(), StartErr
     let store = Store::of(&args.database)?;
     let redis = RedisClient::new(&args.redis, Arc::clone(&random))?;
     let verifier = args.auth.build(Audiences::Staff, &[args.admin.admin_addr, process.ops_addr]).await?;
+    let keys = KeyStore::of(&args.key_store, &args.database)?;
+    let wrapping = Arc::new(args.key_encryption.read()?);
     let topics = check_topics(&args.kafka).await?;
+    admin_api::check_key_encryption_key(&keys, &wrapping).await?;
     let producer = Arc::new(KafkaProducer::connect(&args.kafka).await?);
     let admin = Admin::new(AdminParts {
         store: store.clone(),
@@ -63,6 +73,10 @@ async fn start(args: AdminProcessArgs, process: &Process) -> Result<(), StartErr
         apply_lanes: partitions_of(&topics, &args.kafka.topics().name(Topic::Apply)),
         log_retention: shortest_retention(&args.kafka, &topics),
         close_grace: args.admin.close_grace,
+        keys,
+        wrapping,
+        backup_life: args.admin.backup_life,
+        log_life: longest_life(&args.kafka, &topics),
     });
     let router = admin.router(args.http)?;
     let (listener, addr) = service::bind("ADMIN_ADDR", args.admin.admin_addr).await?;

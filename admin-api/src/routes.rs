@@ -6,11 +6,12 @@ use shared_runtime::config::ConfigError;
 use shared_runtime::http::{HttpLimits, Problem, Response, Router};
 use warp::http::Method;
 
-use crate::{Admin, commands, desk, events, stats, winners};
+use crate::{Admin, commands, deletion, desk, events, stats, winners};
 
 pub(crate) const READ: &str = "events:read";
 pub(crate) const WRITE: &str = "events:write";
 pub(crate) const OPS: &str = "ops:write";
+pub(crate) const CONTACTS: &str = "contacts:read";
 
 pub(crate) type Answer = Result<Response, Problem>;
 
@@ -21,6 +22,8 @@ pub(crate) fn router(admin: Arc<Admin>, limits: HttpLimits) -> Result<Router<Adm
         .route(Method::GET, "/admin/v1/events", events::list)
         .route(Method::GET, "/admin/v1/events/{event_id}", events::get)
         .route(Method::PATCH, "/admin/v1/events/{event_id}", events::patch)
+        .route(Method::DELETE, "/admin/v1/events/{event_id}", deletion::delete)
+        .route(Method::GET, "/admin/v1/events/{event_id}/deletion", deletion::get)
         .route(Method::POST, "/admin/v1/events/{event_id}/schedule", commands::schedule)
         .route(Method::POST, "/admin/v1/events/{event_id}/pause", commands::pause)
         .route(Method::POST, "/admin/v1/events/{event_id}/resume", commands::resume)
@@ -33,6 +36,7 @@ pub(crate) fn router(admin: Arc<Admin>, limits: HttpLimits) -> Result<Router<Adm
         .route(Method::GET, "/admin/v1/events/{event_id}/stats", stats::get)
         .route(Method::GET, "/admin/v1/events/{event_id}/stats/stream", stats::stream)
         .route(Method::GET, "/admin/v1/members/{member_id}/entries", desk::member_entries)
+        .route(Method::DELETE, "/admin/v1/members/{member_id}/contacts", deletion::erase_member)
         .route(Method::GET, "/admin/v1/commands/{command_id}", commands::get)
         .route(Method::GET, "/admin/v1/parked", commands::parked)
         .route(Method::POST, "/admin/v1/parked/{event_id}/unpark", commands::unpark)

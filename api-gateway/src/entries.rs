@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use http::StatusCode;
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use shared_domain::{EntryId, EntryStatus, EventId, EventType, MemberId, Millis, Receipt, Violation};
 use shared_proto::v1::{self, log_record::Kind};
 use shared_proto::{
@@ -17,6 +17,7 @@ use shared_runtime::log::producer::{ProduceError, Producer, ToProduce};
 use shared_runtime::redis::Decision;
 
 use crate::Edge;
+use crate::contact;
 use crate::entry_view::{self, status_name};
 use crate::finished::Finished;
 use crate::options;
@@ -29,7 +30,7 @@ struct EntryBody {
     #[serde(default)]
     options: Vec<String>,
     #[serde(default)]
-    contact: Option<IgnoredAny>,
+    contact: Option<Value>,
 }
 
 #[derive(Serialize)]
@@ -68,15 +69,9 @@ pub(crate) async fn post<P: Producer>(
     event.admits(now)?;
     let definition = &event.facts.definition;
     let chosen = options::choose(&body.options, definition)?;
-    if body.contact.is_some() {
-        return Err(Problem::unprocessable(
-            "CONTACT_NOT_ALLOWED",
-            "the event takes no contact with the entry",
-        )
-        .with_errors(vec![Violation::new("/contact", "must be left out")]));
-    }
+    let contact = contact::with_entry(body.contact, definition)?;
     let key = options::key(&request.headers, definition.duplicates_allowed)?;
-    let asked = RequestHash::new(key, &chosen);
+    let asked = RequestHash::new(key, &chosen, contact.as_ref());
     let entry_id = event.facts.keys.entry_id(member, key.filter(|_| definition.duplicates_allowed));
 
     if let Some(known) = already(&edge, &snapshot, event, entry_id, &asked)? {
@@ -88,6 +83,10 @@ pub(crate) async fn post<P: Producer>(
         .and_then(|partition| event.lane_index(partition))
         .ok_or_else(Problem::internal)?;
     limits(&edge, event, lane, member, now).await?;
+    let sealed_contact = match &contact {
+        Some(contact) => contact::sealed(event_id, definition, entry_id, contact)?,
+        None => Vec::new(),
+    };
 
     let publish = Publish {
         edge: Arc::clone(&edge),
@@ -97,6 +96,7 @@ pub(crate) async fn post<P: Producer>(
         member,
         accepted_at: now,
         asked,
+        sealed_contact,
         request_id: request.request_id().to_owned(),
         traceparent: request.traceparent(),
     };
@@ -229,13 +229,15 @@ struct Publish<P> {
     member: MemberId,
     accepted_at: Millis,
     asked: RequestHash,
+    sealed_contact: Vec<u8>,
     request_id: String,
     traceparent: String,
 }
 
 impl<P: Producer> Publish<P> {
     /// Hands the entry to the log and awaits its acknowledgement.
-    async fn run(self, options: Vec<u32>) -> Result<Receipt, ProduceError> {
+    async fn run(mut self, options: Vec<u32>) -> Result<Receipt, ProduceError> {
+        let sealed_contact = std::mem::take(&mut self.sealed_contact);
         let (edge, facts) = (&self.edge, &self.facts);
         let value = shared_proto::encode(
             facts.event_id,
@@ -244,7 +246,7 @@ impl<P: Producer> Publish<P> {
                 member_id: self.member,
                 accepted_at_ms: self.accepted_at,
                 options,
-                sealed_contact: Vec::new(),
+                sealed_contact,
             }),
         );
         let lane = &facts.lanes[self.lane];

@@ -2,6 +2,8 @@
 //!
 //! No entry request touches the database: what it needs to know is in a [`snapshot`] that a background task renews.
 
+mod claim;
+mod contact;
 mod entries;
 mod entry_view;
 mod events_view;
@@ -214,7 +216,8 @@ impl<P: Producer> Gateway<P> {
             .route(Method::GET, "/v1/events/{event_id}", events_view::one)
             .route(Method::POST, "/v1/events/{event_id}/entries", entries::post)
             .route(Method::GET, "/v1/entries/{entry_id}", entry_view::get)
-            .route(Method::GET, "/v1/entries/{entry_id}/stream", stream::get))
+            .route(Method::GET, "/v1/entries/{entry_id}/stream", stream::get)
+            .route(Method::POST, "/v1/entries/{entry_id}/claim", claim::post))
     }
 
     /// Starts what runs beside the requests, for the life of the process: the snapshot's refresher (component

@@ -24,6 +24,7 @@ mod tests;
 mod trace;
 
 pub use cors::Cors;
+pub use json::part_of_body;
 pub use limits::HttpLimits;
 pub use page::{Page, limit};
 pub use params::Params;

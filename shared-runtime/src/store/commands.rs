@@ -13,7 +13,8 @@ pub use error::CommandError;
 pub use request::{
     Answered, Change, Changed, CommandView, ERASURE_SKEW_MS, MemberErasure, Render, RequestKey, StaffRequest,
 };
-pub(crate) use request::{Fresh, close_command_id, delete_command_id};
+pub use request::delete_command_id;
+pub(crate) use request::{Fresh, close_command_id};
 
 use super::error_class::StoreError;
 use super::rows::{EventRow, OutboxRow};

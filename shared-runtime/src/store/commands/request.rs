@@ -261,8 +261,8 @@ pub(crate) fn close_command_id(event: EventId) -> [u8; 16] {
     id_of(&format!("close:{event}"))
 }
 
-/// Likewise for its deletion.
-pub(crate) fn delete_command_id(event: EventId) -> [u8; 16] {
+/// The same for every deletion of an event, whoever asks for it.
+pub fn delete_command_id(event: EventId) -> [u8; 16] {
     id_of(&format!("delete:{event}"))
 }
 
