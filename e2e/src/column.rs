@@ -1,11 +1,13 @@
 //! A column: the embedded stack in this process, or real servers; always with a database and topics of its own.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use shared_proto::Topic;
 use shared_runtime::embedded::MockLog;
+use shared_runtime::keys::KeyEncryptionKey;
 use shared_runtime::log::{KafkaArgs, KafkaProducer, create_topics};
-use shared_runtime::store::{DatabaseArgs, Store, migrate};
+use shared_runtime::store::{DatabaseArgs, Store, migrate, migrate_key_store};
 use tempfile::TempDir;
 
 /// Lanes of each topic in tests.
@@ -23,6 +25,8 @@ pub struct Column {
     pub producer: Arc<KafkaProducer>,
     /// In-memory log: adopt it, and drain it before stopping.
     pub embedded: bool,
+    /// `KEY_ENCRYPTION_KEY_FILE`.
+    pub key_encryption_key: PathBuf,
     _folder: TempDir,
     _mock: Option<MockLog>,
 }
@@ -66,9 +70,21 @@ impl Column {
         mock: Option<MockLog>,
     ) -> Self {
         migrate(&database_url, false).await.expect("migrations");
+        migrate_key_store(&database_url, false).await.expect("migrations");
         let store = Store::open(&DatabaseArgs::default(), &database_url).expect("store");
         let producer = Arc::new(KafkaProducer::connect(&kafka).await.expect("producer"));
-        Self { kafka, database_url, store, producer, embedded, _folder: folder, _mock: mock }
+        let key_encryption_key = folder.path().join("key-encryption.key");
+        KeyEncryptionKey::read_or_create(&key_encryption_key).expect("key");
+        Self {
+            kafka,
+            database_url,
+            store,
+            producer,
+            embedded,
+            key_encryption_key,
+            _folder: folder,
+            _mock: mock,
+        }
     }
 
     /// Full name of the apply topic.
@@ -86,6 +102,7 @@ impl Column {
             }
         };
         migrate(&url, false).await.expect("migrations");
+        migrate_key_store(&url, false).await.expect("migrations");
         let store = Store::open(&DatabaseArgs::default(), &url).expect("store");
         (url, store)
     }

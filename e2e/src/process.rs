@@ -177,6 +177,7 @@ pub fn on_column(name: &str, column: &Column, database_url: &str) -> Command {
         .env("KAFKA_TOPIC_PREFIX", &column.kafka.kafka_topic_prefix)
         .env("ALLOW_UNSAFE_LOG", "true")
         .env("DATABASE_URL", database_url)
+        .env("KEY_ENCRYPTION_KEY_FILE", &column.key_encryption_key)
         .env("LOG", "info,librdkafka=off");
     command
 }

@@ -258,6 +258,7 @@ pub fn on_column<'c>(command: &'c mut Command, column: &Column) -> &'c mut Comma
     command
         .env("DATABASE_URL", &column.database_url)
         .env("REDIS_URL", redis)
+        .env("KEY_ENCRYPTION_KEY_FILE", &column.key_encryption_key)
         .env("KAFKA_BROKERS", column.kafka.kafka_brokers.as_deref().expect("real column"))
         .env("KAFKA_TOPIC_PREFIX", &column.kafka.kafka_topic_prefix)
         .env("KAFKA_SESSION_TIMEOUT", "6s")

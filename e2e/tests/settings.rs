@@ -9,7 +9,8 @@ use std::time::Duration;
 use e2e::process::{free_port, run_to_end};
 use e2e::system::clean;
 use shared_runtime::auth::DevKey;
-use shared_runtime::store::migrate;
+use shared_runtime::keys::KeyEncryptionKey;
+use shared_runtime::store::{migrate, migrate_key_store};
 use tokio::task::JoinSet;
 
 const BUDGET: Duration = Duration::from_secs(60);
@@ -25,7 +26,11 @@ async fn ground() -> (tempfile::TempDir, Vec<(&'static str, String)>) {
     migrate(&url, false).await.expect("migrations");
     let key = folder.path().join("dev.key");
     DevKey::create(&key).expect("key");
+    migrate_key_store(&url, false).await.expect("migrations");
+    let wrapping = folder.path().join("key-encryption.key");
+    KeyEncryptionKey::read_or_create(&wrapping).expect("key");
     let settings = vec![
+        ("KEY_ENCRYPTION_KEY_FILE", wrapping.display().to_string()),
         ("DATABASE_URL", url),
         ("REDIS_URL", format!("redis://127.0.0.1:{}", free_port())),
         ("KAFKA_BROKERS", format!("127.0.0.1:{}", free_port())),
@@ -93,8 +98,15 @@ fn cases(folder: &Path) -> Vec<Case> {
         (HTTP, "AUTH_DEV_KEY_FILE", missing.clone(), "AUTH_DEV_KEY_FILE"),
         (HTTP, "AUTH_DEV_KEY_FILE", file("short.key", &[1; 31]), "AUTH_DEV_KEY_FILE"),
         (HTTP, "AUTH_DEV_KEY_FILE", folder.display().to_string(), "AUTH_DEV_KEY_FILE"),
-        (HTTP, "AUTH_JWKS", missing, "AUTH_"),
+        (HTTP, "AUTH_JWKS", missing.clone(), "AUTH_"),
         (HTTP, "AUTH_CACHE_ENTRIES", text("1e6"), "AUTH_CACHE_ENTRIES"),
+        // Keys of contacts.
+        (&[ADMIN, SERVE], "KEY_ENCRYPTION_KEY_FILE", missing.clone(), "KEY_ENCRYPTION_KEY_FILE"),
+        (&[ADMIN, SERVE], "KEY_ENCRYPTION_KEY_FILE", text("(unset)"), "KEY_ENCRYPTION_KEY_FILE"),
+        (&[ADMIN, SERVE], "KEY_ENCRYPTION_KEY_FILE", file("long.key", &[1; 33]), "KEY_ENCRYPTION_KEY_FILE"),
+        (&[ADMIN, SERVE], "KEY_STORE_URL", text("postgres://x"), "KEY_STORE_URL"),
+        (&[ADMIN, SERVE], "KEY_STORE_URL", text(""), "KEY_STORE_URL"),
+        (&[ADMIN, SERVE], "BACKUP_LIFE", text("a month"), "BACKUP_LIFE"),
         // Listeners.
         (&[GATEWAY, SERVE], "PUBLIC_ADDR", text("0.0.0.0:0"), "AUTH_DEV_KEY_FILE"),
         (&[ADMIN, SERVE], "ADMIN_ADDR", text("0.0.0.0:0"), "AUTH_DEV_KEY_FILE"),

@@ -16,10 +16,13 @@ use shared_runtime::config::{ConfigError, StartError};
 use shared_runtime::embedded::{BacklogGuard, CountedProducer, FakeRedis, MockLog};
 use shared_runtime::http::HttpLimits;
 use shared_runtime::lifecycle::Lifecycle;
-use shared_runtime::log::{KafkaArgs, KafkaProducer, check_topics, partitions_of, shortest_retention};
+use shared_runtime::keys::{KeyEncryptionArgs, KeyEncryptionKey};
+use shared_runtime::log::{
+    KafkaArgs, KafkaProducer, check_topics, longest_life, partitions_of, shortest_retention,
+};
 use shared_runtime::redis::{RedisArgs, RedisClient};
 use shared_runtime::service::{bind, spawn_http};
-use shared_runtime::store::{DatabaseArgs, Store, migrate};
+use shared_runtime::store::{DatabaseArgs, KeyStore, KeyStoreArgs, Store, migrate, migrate_key_store};
 use shared_runtime::worker::{Batching, RoleParts, WorkerState};
 use tokio::sync::watch;
 
@@ -38,6 +41,10 @@ pub struct SystemArgs {
     pub admin: AdminArgs,
     #[command(flatten)]
     pub database: DatabaseArgs,
+    #[command(flatten)]
+    pub key_store: KeyStoreArgs,
+    #[command(flatten)]
+    pub key_encryption: KeyEncryptionArgs,
     #[command(flatten)]
     pub redis: RedisArgs,
     #[command(flatten)]
@@ -84,16 +91,21 @@ impl System {
         let listeners = [args.gateway.public_addr, args.admin.admin_addr];
         let verifier = args.auth.build(Audiences::Both, &listeners).await?;
         let store = Store::of(&args.database)?;
+        let keys = KeyStore::of(&args.key_store, &args.database)?;
+        let wrapping = Arc::new(args.key_encryption.read()?);
         let random: SharedRandom = Arc::new(SystemRandom);
         let redis = RedisClient::new(&args.redis, random.clone())?;
         store.ping().await.map_err(|e| StartError::unreachable("DATABASE_URL", e))?;
-        let (lanes, retention) = if embedded {
-            (EMBEDDED_LANES, None)
+        // Embedded, the log goes with the process.
+        let (lanes, retention, log_life) = if embedded {
+            (EMBEDDED_LANES, None, Some(Duration::ZERO))
         } else {
             let states = check_topics(&args.kafka).await?;
             let lanes = partitions_of(&states, &args.kafka.topics().name(Topic::Apply));
-            (lanes, shortest_retention(&args.kafka, &states))
+            let life = longest_life(&args.kafka, &states);
+            (lanes, shortest_retention(&args.kafka, &states), life)
         };
+        admin_api::check_key_encryption_key(&keys, &wrapping).await?;
         if embedded {
             // The log is a new, empty one: what a killed process had published and not applied went with the old one.
             for lane in 0..EMBEDDED_LANES {
@@ -125,6 +137,10 @@ impl System {
             apply_lanes: lanes,
             log_retention: retention,
             close_grace: args.admin.close_grace,
+            keys,
+            wrapping,
+            backup_life: args.admin.backup_life,
+            log_life,
         });
         let (public, public_addr) = bind("PUBLIC_ADDR", args.gateway.public_addr).await?;
         let (staff, staff_addr) = bind("ADMIN_ADDR", args.admin.admin_addr).await?;
@@ -132,6 +148,8 @@ impl System {
         gateway.spawn_background(life);
         let counted = CountedProducer::new(producer.clone(), guard.clone());
         admin.spawn_background(life, Arc::new(counted));
+        let ended = life.shutdown_token();
+        ended.run_until_cancelled(admin.eraser().opened()).await;
 
         spawn_http(life, "admin-listener", staff, staff_router);
         // The worker stops behind the gateway, so that what was acknowledged last is still decided.
@@ -215,6 +233,13 @@ async fn start_embedded(args: &mut SystemArgs) -> Result<(FakeRedis, MockLog), S
     let log = MockLog::start(&topics).map_err(|e| StartError::unreachable("KAFKA_BROKERS", e))?;
     let url = format!("sqlite://{}", args.data_dir.join("events.db").display());
     migrate(&url, false).await.map_err(|e| bad(&e))?;
+    let keys = args.key_store.key_store_url.as_ref().unwrap_or(&url);
+    migrate_key_store(keys, false).await.map_err(|e| ConfigError::new("KEY_STORE_URL", e.to_string()))?;
+    if args.key_encryption.key_encryption_key_file.is_none() {
+        let path = args.data_dir.join("key-encryption.key");
+        KeyEncryptionKey::read_or_create(&path).map_err(|e| bad(&e))?;
+        args.key_encryption.key_encryption_key_file = Some(path);
+    }
     args.database.database_url = Some(url);
     args.redis.redis_url = Some(redis.url());
     args.kafka.kafka_brokers = Some(log.bootstrap_servers().to_owned());
@@ -253,6 +278,7 @@ mod tests {
         let mut args = Cli::parse_from(args).system;
         // Embedded, whatever the environment of the tests names.
         (args.database.database_url, args.redis.redis_url, args.kafka.kafka_brokers) = (None, None, None);
+        (args.key_store, args.key_encryption) = Default::default();
         let system = System::start(args, &life).await.unwrap();
         let cursors = system.store.progress_rows().await.unwrap();
         assert_eq!(cursors.len(), EMBEDDED_LANES as usize, "the worker has a cursor in every lane");

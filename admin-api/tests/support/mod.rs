@@ -13,11 +13,12 @@ use shared_proto::{Lane, Topic, TopicNames};
 use shared_runtime::auth::{DevKey, Verifier};
 use shared_runtime::clock::{Clock, ManualClock, SeededRandom};
 use shared_runtime::http::{HttpLimits, serve};
+use shared_runtime::keys::KeyEncryptionKey;
 use shared_runtime::log::LogEnds;
 use shared_runtime::log::producer::{ProduceError, Producer, ToProduce};
 use shared_runtime::redis::RedisClient;
 use shared_runtime::store::rows::ProgressRow;
-use shared_runtime::store::{DatabaseArgs, Store, migrate};
+use shared_runtime::store::{DatabaseArgs, KeyStore, KeyStoreArgs, Store, migrate, migrate_key_store};
 use shared_runtime::worker::batch::{BatchRecord, LaneBatch, LaneMemory};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -26,6 +27,9 @@ use tokio_util::sync::CancellationToken;
 pub const NOW: i64 = 1_767_225_600_000; // 2026-01-01T00:00:00Z
 pub const GRACE_MS: i64 = 10_000;
 pub const LANES: i32 = 4;
+pub const KEY_ENCRYPTION_KEY: [u8; 32] = [5; 32];
+pub const BACKUP_LIFE: Duration = Duration::from_secs(10 * 24 * 3600);
+pub const LOG_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Records a batch of a worker has.
 const BATCH: i64 = 1_000;
 
@@ -100,6 +104,7 @@ impl MemoryLog {
 
 pub struct World {
     pub store: Store,
+    pub keys: KeyStore,
     pub clock: Arc<ManualClock>,
     pub admin: Admin,
     pub log: Arc<MemoryLog>,
@@ -124,6 +129,10 @@ pub async fn world_with(retention: Option<Duration>, redis: Option<RedisClient>,
     let dir = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", dir.path().join("t.db").display());
     migrate(&url, false).await.unwrap();
+    let key_store_url = format!("sqlite://{}", dir.path().join("keys.db").display());
+    migrate_key_store(&key_store_url, false).await.unwrap();
+    let key_store = KeyStoreArgs { key_store_url: Some(key_store_url) };
+    let keys = KeyStore::of(&key_store, &DatabaseArgs::default()).unwrap();
     let store = Store::open(&DatabaseArgs::default(), &url).unwrap();
     let key = DevKey::new([7; 32]);
     let clock = Arc::new(ManualClock::new(NOW));
@@ -139,13 +148,17 @@ pub async fn world_with(retention: Option<Duration>, redis: Option<RedisClient>,
         apply_lanes: LANES,
         log_retention: retention,
         close_grace: Duration::from_millis(grace_ms as u64),
+        keys: keys.clone(),
+        wrapping: Arc::new(KeyEncryptionKey::new(&KEY_ENCRYPTION_KEY)),
+        backup_life: BACKUP_LIFE,
+        log_life: Some(LOG_LIFE),
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     let router = admin.router(HttpLimits::default()).unwrap();
     tokio::spawn(serve(listener, router, stop.clone(), Duration::from_secs(1)));
-    World { store, clock, admin, log, key, relay: OnceLock::new(), addr, stop, _dir: dir }
+    World { store, keys, clock, admin, log, key, relay: OnceLock::new(), addr, stop, _dir: dir }
 }
 
 pub fn draft() -> Value {
