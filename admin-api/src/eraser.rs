@@ -85,7 +85,7 @@ impl Eraser {
 
     /// Runs for the life of the process. Two components: `erasures` is ready when the list is applied (requests are
     /// refused until then), `lanes` when every lane has passed the end of the log that was seen at the start.
-    pub(crate) fn spawn(&self, life: &Lifecycle) {
+    pub fn spawn(&self, life: &Lifecycle) {
         self.0.is_open.store(false, Ordering::Release);
         let (listed, caught_up) = (life.component("erasures"), life.component("lanes"));
         let (eraser, stop) = (self.clone(), life.shutdown_token());

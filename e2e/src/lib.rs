@@ -11,6 +11,7 @@ pub mod http;
 pub mod load;
 pub mod log;
 pub mod over_http;
+pub mod personal_data;
 pub mod process;
 pub mod promises;
 pub mod proxy;

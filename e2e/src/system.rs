@@ -90,6 +90,16 @@ impl System {
         }
     }
 
+    /// The stores, where they are servers.
+    pub fn column(&self) -> Option<&Column> {
+        self.column.as_ref()
+    }
+
+    /// Where the embedded stores lie.
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
     /// Where the key lies that signs tokens.
     pub fn key_file(&self) -> PathBuf {
         key_file(self.folder.path())
@@ -139,6 +149,11 @@ impl System {
             "reward": {"reward_type": "FIXED", "fixed_amount": 7},
             "limits": {"per_member_per_second": 1000},
         });
+        self.open(draft).await
+    }
+
+    /// Creates an event, schedules it and waits until members see it open; its id.
+    pub async fn open(&self, draft: Value) -> i64 {
         let made = self.ask_admin("POST", "/events", draft).await;
         assert_eq!(made.status, 201, "{made:?}");
         let event = made.json()["event_id"].as_i64().expect("event_id");

@@ -3,7 +3,7 @@
 
 use e2e::column::Column;
 use e2e::system::System;
-use e2e::{bad_input, over_http, schema};
+use e2e::{bad_input, over_http, personal_data, schema};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_from_its_draft_to_its_end() {
@@ -33,6 +33,11 @@ async fn a_drain_keeps_what_was_accepted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changes_are_whole_and_made_once() {
     over_http::changes_are_whole_and_made_once(&System::embedded().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn contacts_die_with_their_event_or_at_a_members_word() {
+    personal_data::lives_and_dies(&System::embedded().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

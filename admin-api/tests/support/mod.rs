@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use admin_api::{Admin, AdminParts, Relay};
 use serde_json::{Value, json};
-use shared_domain::{EventKeys, LogEntry};
+use shared_domain::{EntryId, EventKeys, LogEntry};
 use shared_proto::v1::{self, log_record::Kind};
 use shared_proto::{Lane, Topic, TopicNames};
 use shared_runtime::auth::{DevKey, Verifier};
@@ -81,12 +81,25 @@ impl LogEnds for MemoryLog {
 impl MemoryLog {
     /// A member's entry, as the gateway would have published it.
     pub fn enter(&self, event: i64, lane: i32, member: i64, accepted_at_ms: i64, options: &[u32]) {
+        self.enter_with(event, lane, member, accepted_at_ms, options, Vec::new());
+    }
+
+    /// The same with a contact.
+    pub fn enter_with(
+        &self,
+        event: i64,
+        lane: i32,
+        member: i64,
+        accepted_at_ms: i64,
+        options: &[u32],
+        sealed_contact: Vec<u8>,
+    ) {
         let entry = v1::Entry {
-            entry_id: EventKeys::new(&[3; 32]).entry_id(member, Some(&event.to_string())).as_bytes().to_vec(),
+            entry_id: entry_id(event, member).as_bytes().to_vec(),
             member_id: member,
             accepted_at_ms,
             options: options.to_vec(),
-            sealed_contact: Vec::new(),
+            sealed_contact,
         };
         self.records.lock().unwrap().push((lane, shared_proto::encode(event, Kind::Entry(entry))));
     }
@@ -102,6 +115,10 @@ impl MemoryLog {
     }
 }
 
+pub fn entry_id(event: i64, member: i64) -> EntryId {
+    EventKeys::new(&[3; 32]).entry_id(member, Some(&event.to_string()))
+}
+
 pub struct World {
     pub store: Store,
     pub keys: KeyStore,
@@ -112,7 +129,8 @@ pub struct World {
     relay: OnceLock<Relay<MemoryLog>>,
     addr: std::net::SocketAddr,
     stop: CancellationToken,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
+    key_store_url: String,
 }
 
 impl Drop for World {
@@ -127,16 +145,27 @@ pub async fn world(retention: Option<Duration>) -> World {
 
 pub async fn world_with(retention: Option<Duration>, redis: Option<RedisClient>, grace_ms: i64) -> World {
     let dir = tempfile::tempdir().unwrap();
+    let key_store = tempfile::tempdir().unwrap();
+    // It outlives this world: a restored one reads it too.
+    let keys = format!("sqlite://{}", key_store.keep().join("keys.db").display());
+    migrate_key_store(&keys, false).await.unwrap();
+    start(dir, &keys, Arc::default(), KEY_ENCRYPTION_KEY, (retention, redis, grace_ms)).await
+}
+
+async fn start(
+    dir: tempfile::TempDir,
+    key_store_url: &str,
+    log: Arc<MemoryLog>,
+    wrapping: [u8; 32],
+    (retention, redis, grace_ms): (Option<Duration>, Option<RedisClient>, i64),
+) -> World {
     let url = format!("sqlite://{}", dir.path().join("t.db").display());
     migrate(&url, false).await.unwrap();
-    let key_store_url = format!("sqlite://{}", dir.path().join("keys.db").display());
-    migrate_key_store(&key_store_url, false).await.unwrap();
-    let key_store = KeyStoreArgs { key_store_url: Some(key_store_url) };
-    let keys = KeyStore::of(&key_store, &DatabaseArgs::default()).unwrap();
     let store = Store::open(&DatabaseArgs::default(), &url).unwrap();
+    let key_store = KeyStoreArgs { key_store_url: Some(key_store_url.to_owned()) };
+    let keys = KeyStore::of(&key_store, &DatabaseArgs::default()).unwrap();
     let key = DevKey::new([7; 32]);
     let clock = Arc::new(ManualClock::new(NOW));
-    let log: Arc<MemoryLog> = Arc::default();
     let admin = Admin::new(AdminParts {
         store: store.clone(),
         redis,
@@ -149,7 +178,7 @@ pub async fn world_with(retention: Option<Duration>, redis: Option<RedisClient>,
         log_retention: retention,
         close_grace: Duration::from_millis(grace_ms as u64),
         keys: keys.clone(),
-        wrapping: Arc::new(KeyEncryptionKey::new(&KEY_ENCRYPTION_KEY)),
+        wrapping: Arc::new(KeyEncryptionKey::new(&wrapping)),
         backup_life: BACKUP_LIFE,
         log_life: Some(LOG_LIFE),
     });
@@ -158,7 +187,8 @@ pub async fn world_with(retention: Option<Duration>, redis: Option<RedisClient>,
     let stop = CancellationToken::new();
     let router = admin.router(HttpLimits::default()).unwrap();
     tokio::spawn(serve(listener, router, stop.clone(), Duration::from_secs(1)));
-    World { store, keys, clock, admin, log, key, relay: OnceLock::new(), addr, stop, _dir: dir }
+    let (relay, key_store_url) = (OnceLock::new(), key_store_url.to_owned());
+    World { store, keys, clock, admin, log, key, relay, addr, stop, dir, key_store_url }
 }
 
 pub fn draft() -> Value {
@@ -191,6 +221,23 @@ fn dechunked(head: &str, body: &str) -> String {
 }
 
 impl World {
+    /// A copy of the database as it is now.
+    pub fn backup(&self) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for file in ["t.db", "t.db-wal"] {
+            std::fs::copy(self.dir.path().join(file), dir.path().join(file)).unwrap();
+        }
+        dir
+    }
+
+    /// Another admin API over a backup, with this one's log and key store, and its time.
+    pub async fn restored(&self, backup: tempfile::TempDir, wrapping: [u8; 32]) -> World {
+        let settings = (None, None, GRACE_MS);
+        let world = start(backup, &self.key_store_url, self.log.clone(), wrapping, settings).await;
+        world.clock.set(self.clock.now_ms());
+        world
+    }
+
     pub fn staff(&self, scopes: &str) -> String {
         self.key.issue_staff("ann", scopes, Duration::from_secs(600)).unwrap()
     }
