@@ -131,8 +131,8 @@ async fn a_deletion_ends_when_every_lane_knows_and_nothing_comes_back_behind_it(
     let verifying = UnparsedPublicKey::new(&ED25519, own);
     assert!(verifying.verify(signed.as_bytes(), &hex("signature")).is_ok(), "{signed}");
 
-    let command = call(&w, "GET", &format!("/admin/v1/commands/{}", command["command_id"].as_str().unwrap()));
-    assert_eq!(command.await.1["status"], "APPLIED");
+    let path = format!("/admin/v1/commands/{}", command["command_id"].as_str().unwrap());
+    assert_eq!(call(&w, "GET", &path).await.1["status"], "APPLIED");
     let row = w.store.event(event.0).await.unwrap().unwrap();
     let salt = definition(&w, event.0).await.salt;
     assert!(row.deleted_at.is_some() && salt.is_empty(), "the definition has lost its salt too");
@@ -219,7 +219,7 @@ async fn a_restored_database_is_told_again_before_anybody_is_answered() {
     let unknown = at_apply(&w).await;
     enter(&w, unknown, 1, NOW).await;
     w.decide().await;
-    w.clock.advance(Duration::from_secs(60));
+    w.clock.advance(60_000);
     for path in [
         format!("/admin/v1/events/{}", gone.0),
         format!("/admin/v1/events/{}", unknown.0),
@@ -290,12 +290,9 @@ async fn contact_keys_are_wrapped_by_the_new_key_after_a_rotation() {
     let event = at_apply(&w).await;
     enter(&w, event, 1, NOW).await;
     w.decide().await;
-    let none = w.scheduled(&{
-        let mut draft = open_to_all();
-        draft["contact_collection"] = json!("NONE");
-        draft
-    });
-    let none = none.await;
+    let mut draft = open_to_all();
+    draft["contact_collection"] = json!("NONE");
+    let none = w.scheduled(&draft).await;
     assert_eq!(w.keys.key(none).await.unwrap(), None, "no contacts, no key");
 
     let (old, new) = (KeyEncryptionKey::new(&KEY_ENCRYPTION_KEY), KeyEncryptionKey::new(&[6; 32]));

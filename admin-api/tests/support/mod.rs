@@ -234,7 +234,7 @@ impl World {
     pub async fn restored(&self, backup: tempfile::TempDir, wrapping: [u8; 32]) -> World {
         let settings = (None, None, GRACE_MS);
         let world = start(backup, &self.key_store_url, self.log.clone(), wrapping, settings).await;
-        world.clock.set(self.clock.now_ms());
+        world.clock.advance(self.clock.now_ms() - NOW);
         world
     }
 
