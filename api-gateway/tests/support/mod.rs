@@ -75,6 +75,10 @@ impl TestLog {
         tokio::time::timeout(Duration::from_secs(10), reached).await.expect("acknowledgements").unwrap();
     }
 
+    pub fn record(&self, lane: i32, offset: usize) -> Vec<u8> {
+        self.lanes.lock().unwrap()[&lane][offset].clone()
+    }
+
     pub fn len(&self, lane: i32) -> usize {
         self.lanes.lock().unwrap().get(&lane).map_or(0, Vec::len)
     }
