@@ -31,7 +31,8 @@ pub(crate) fn of_event(
     backup_life: Duration,
 ) -> Value {
     let destroyed = key.filter(|key| key.wrapped_key.is_none());
-    let key_ids: Vec<Uuid> = destroyed.and_then(|key| Uuid::from_slice(&key.key_id).ok()).into_iter().collect();
+    let key_ids: Vec<Uuid> =
+        destroyed.and_then(|key| Uuid::from_slice(&key.key_id).ok()).into_iter().collect();
     let topic = state.and_then(|state| state.topic.as_deref());
     let ranges = state.map(|state| state.ranges.as_slice()).unwrap_or_default();
     let ranges: Vec<Value> = ranges

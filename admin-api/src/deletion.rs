@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use shared_domain::Lifecycle;
 use shared_runtime::http::{Params, Problem, Request, Response};
@@ -10,13 +9,9 @@ use shared_runtime::store::commands::Change;
 use shared_runtime::store::rows::{ErasureRow, Subject};
 
 use crate::change::answer;
+use crate::commands::Nothing;
 use crate::routes::{Answer, CONTACTS, READ, WRITE};
 use crate::{Admin, certificate, desk, problem};
-
-/// A body without members.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
 
 pub(crate) async fn delete(admin: Arc<Admin>, mut request: Request, params: Params) -> Answer {
     let staff = admin.staff(&request, WRITE).await?;
@@ -32,9 +27,12 @@ pub(crate) async fn get(admin: Arc<Admin>, request: Request, params: Params) -> 
     let event = params.id("event_id").ok_or_else(Problem::event_not_found)?;
     let keys = admin.parts.keys.clone();
     // The list stands for what a restored database may not know.
-    let (noted, key) = admin
-        .ask(move |_| async move { Ok((keys.erasures_of(Subject::Event, event).await?, keys.key(event).await?)) })
-        .await?;
+    let (noted, key) =
+        admin
+            .ask(move |_| async move {
+                Ok((keys.erasures_of(Subject::Event, event).await?, keys.key(event).await?))
+            })
+            .await?;
     if let Some(text) = noted.into_iter().find_map(|row| row.record) {
         let complete = serde_json::from_str(&text).map_err(|_| Problem::internal())?;
         return Ok(Response::ok(&certificate::signed(complete, &admin.parts.wrapping)));

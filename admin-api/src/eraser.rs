@@ -45,7 +45,10 @@ pub enum EraseError {
 
 /// The start is refused where KEY_ENCRYPTION_KEY_FILE is not what wraps the contact keys: exports would find every
 /// contact unreadable, and new keys would be wrapped by another.
-pub async fn check_key_encryption_key(keys: &KeyStore, wrapping: &KeyEncryptionKey) -> Result<(), StartError> {
+pub async fn check_key_encryption_key(
+    keys: &KeyStore,
+    wrapping: &KeyEncryptionKey,
+) -> Result<(), StartError> {
     let unreachable = |error| StartError::unreachable("KEY_STORE_URL", error);
     match keys.wrapped_by_another(wrapping).await.map_err(unreachable)? {
         None => Ok(()),
@@ -168,7 +171,8 @@ impl Eraser {
                 Some(Subject::Event) => self.delete_again(*id, row).await?,
                 Some(Subject::Member) => {
                     let until = row.erased_at.saturating_add(ERASURE_SKEW_MS);
-                    let done = known.get(&(*subject, *id)).is_some_and(|k| k.is_done && k.erased_until >= until);
+                    let done =
+                        known.get(&(*subject, *id)).is_some_and(|k| k.is_done && k.erased_until >= until);
                     if !done {
                         parts.store.erase_member_again(*id, until).await?;
                         tracing::warn!(member_id = id, "erased a member's contacts again");
@@ -191,7 +195,10 @@ impl Eraser {
             None => parts.store.soft_delete(event, now).await?,
             Some(row) if row.deleted_at.is_some() => {}
             Some(row) if row.lifecycle == Stage::Draft.code() => {
-                tracing::error!(event_id = event, "a draft has the number of a deleted event; it is left alone");
+                tracing::error!(
+                    event_id = event,
+                    "a draft has the number of a deleted event; it is left alone"
+                );
             }
             Some(_) => {
                 tracing::warn!(event_id = event, "deleting an event again");
@@ -292,14 +299,21 @@ impl Eraser {
         let mut ends = None;
         while !stop.is_cancelled() {
             if ends.is_none() {
-                ends = parts.ends.ends(lanes.clone()).await.inspect_err(|error| {
-                    caught_up.not_ready(format!("the ends of the lanes are not known: {error}"));
-                }).ok();
+                ends = parts
+                    .ends
+                    .ends(lanes.clone())
+                    .await
+                    .inspect_err(|error| {
+                        caught_up.not_ready(format!("the ends of the lanes are not known: {error}"));
+                    })
+                    .ok();
             }
             if let Some(ends) = &ends {
                 match self.behind(&lanes, ends).await {
                     Ok(None) => return caught_up.ready(),
-                    Ok(Some(lane)) => caught_up.not_ready(format!("{lane} has not passed the end seen at the start")),
+                    Ok(Some(lane)) => {
+                        caught_up.not_ready(format!("{lane} has not passed the end seen at the start"))
+                    }
                     Err(error) => caught_up.not_ready(error.to_string()),
                 }
             }

@@ -109,7 +109,11 @@ async fn a_deletion_ends_when_every_lane_knows_and_nothing_comes_back_behind_it(
     let rejected = (i16::from(EntryStatus::Rejected.code()), Some(i16::from(Reason::Deleted.code())));
     assert_eq!(outcome, [won, won, won, won, rejected], "the record's place decides");
     let ids: Vec<Vec<u8>> = rows.iter().map(|row| row.entry_id.clone()).collect();
-    assert_eq!(w.store.contacts_of(event.0, &ids).await.unwrap(), [], "a late decision brings no contact back");
+    assert_eq!(
+        w.store.contacts_of(event.0, &ids).await.unwrap(),
+        [],
+        "a late decision brings no contact back"
+    );
 
     let done = certificate(&w, event.0).await;
     assert_eq!(done["state"], "COMPLETE", "{done}");
@@ -117,14 +121,21 @@ async fn a_deletion_ends_when_every_lane_knows_and_nothing_comes_back_behind_it(
     assert_eq!(done["key_ids"][0], json!(uuid::Uuid::from_slice(&key.key_id).unwrap()));
     assert_eq!(done["backups_expire_at"], "2026-01-11T00:00:00.000Z", "{done}");
     let signed = json!([
-        "deletion-certificate/v1", event.0, done["key_ids"], 3, 5,
+        "deletion-certificate/v1",
+        event.0,
+        done["key_ids"],
+        3,
+        5,
         [["event-apply-topic", event.1, done["log_ranges"][0]["from"], done["log_ranges"][0]["to"]]],
         "2026-01-11T00:00:00.000Z",
     ])
     .to_string();
     let hex = |name: &str| {
         let text = done[name].as_str().unwrap();
-        (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect::<Vec<_>>()
+        (0..text.len())
+            .step_by(2)
+            .map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap())
+            .collect::<Vec<_>>()
     };
     let own = KeyEncryptionKey::new(&KEY_ENCRYPTION_KEY).verifying_key();
     assert_eq!(hex("signed_by"), own);
@@ -182,7 +193,11 @@ async fn an_erased_contact_stays_away_and_a_new_one_may_come() {
     };
     let (status, record) = once().await;
     assert_eq!(status, 200, "{record}");
-    assert_eq!((&record["contacts_destroyed"], &record["events"]), (&json!(1), &json!([event.0])), "{record}");
+    assert_eq!(
+        (&record["contacts_destroyed"], &record["events"]),
+        (&json!(1), &json!([event.0])),
+        "{record}"
+    );
     assert_eq!(record["sealed_copies_until"], "2026-01-08T00:00:00.000Z", "{record}");
     assert_eq!(record["backups_expire_at"], "2026-01-11T00:00:00.000Z", "{record}");
     assert_eq!(once().await.1, record, "the same request is the same erasure");

@@ -31,7 +31,8 @@ pub(crate) async fn post<P: Producer>(
     };
     let seen = event(&edge)?;
     open(&seen)?;
-    if let Decision::Limited { retry_after_s } = edge.member_limit.check(event_id, member, seen.member_limit) {
+    if let Decision::Limited { retry_after_s } = edge.member_limit.check(event_id, member, seen.member_limit)
+    {
         return Err(Problem::try_again(retry_after_s));
     }
     let limit = request.body_limit();

@@ -12,19 +12,17 @@ pub(crate) fn with_entry(
 ) -> Result<Option<Contact>, Problem> {
     match (given, definition.contact_collection) {
         (None, ContactCollection::None | ContactCollection::AfterWin) => Ok(None),
-        (None, ContactCollection::AtApply) => Err(Problem::unprocessable(
-            "CONTACT_REQUIRED",
-            "the event takes a contact with the entry",
-        )
-        .with_errors(vec![Violation::new("/contact", "is required by this event")])),
+        (None, ContactCollection::AtApply) => {
+            Err(Problem::unprocessable("CONTACT_REQUIRED", "the event takes a contact with the entry")
+                .with_errors(vec![Violation::new("/contact", "is required by this event")]))
+        }
         (Some(given), ContactCollection::AtApply) => {
             checked(part_of_body(given, "/contact")?, "/contact").map(Some)
         }
-        (Some(_), ContactCollection::None | ContactCollection::AfterWin) => Err(Problem::unprocessable(
-            "CONTACT_NOT_ALLOWED",
-            "the event takes no contact with the entry",
-        )
-        .with_errors(vec![Violation::new("/contact", "must be left out")])),
+        (Some(_), ContactCollection::None | ContactCollection::AfterWin) => {
+            Err(Problem::unprocessable("CONTACT_NOT_ALLOWED", "the event takes no contact with the entry")
+                .with_errors(vec![Violation::new("/contact", "must be left out")]))
+        }
     }
 }
 

@@ -44,7 +44,8 @@ async fn decided(edge: &Edge, event: i64, member: i64) -> String {
 
 #[tokio::test]
 async fn claims_are_taken_where_and_while_the_event_takes_them() {
-    let closed = EventDefinition { claim_until: now() - MINUTE, ..collecting(2, ContactCollection::AfterWin) };
+    let closed =
+        EventDefinition { claim_until: now() - MINUTE, ..collecting(2, ContactCollection::AfterWin) };
     let keyless = EventDefinition { contact_key: None, ..collecting(4, ContactCollection::AfterWin) };
     let events = vec![
         (1, collecting(1, ContactCollection::AfterWin)),
@@ -61,7 +62,9 @@ async fn claims_are_taken_where_and_while_the_event_takes_them() {
     let entry = decided(&edge, 1, 1).await;
     claim(&edge, &entry, 1, "").await.is(400, "INVALID_JSON");
     let plain = edge.token(1);
-    edge.ask("POST", &format!("/v1/entries/{entry}/claim"), &plain, good).await.is(415, "UNSUPPORTED_MEDIA_TYPE");
+    edge.ask("POST", &format!("/v1/entries/{entry}/claim"), &plain, good)
+        .await
+        .is(415, "UNSUPPORTED_MEDIA_TYPE");
     claim(&edge, &entry, 1, r#"{"email":"a@b","phone_number":"x"}"#).await.is(422, "/phone_number");
     claim(&edge, "00000000-0000-8000-8000-000000000000", 1, good).await.is(404, "ENTRY_NOT_FOUND");
     claim(&edge, "x", 1, good).await.is(404, "ENTRY_NOT_FOUND");
@@ -82,7 +85,8 @@ async fn claims_are_taken_where_and_while_the_event_takes_them() {
 
 #[tokio::test]
 async fn a_contact_goes_sealed_into_the_entry() {
-    let duplicates = EventDefinition { duplicates_allowed: true, ..collecting(1, ContactCollection::AtApply) };
+    let duplicates =
+        EventDefinition { duplicates_allowed: true, ..collecting(1, ContactCollection::AtApply) };
     let edge = Edge::start(vec![(1, duplicates)], args()).await;
     let headers = format!("{}idempotency-key: k\r\n", edge.token(1));
     let enter = async |body: &str| edge.enter(1, &headers, body).await;

@@ -132,7 +132,9 @@ async fn claimed(system: &System) -> (i64, Entries) {
     call(system.public, "POST", &first, "", &canary("claim", 1)).await.is(401, "UNAUTHENTICATED");
     for (member, id) in &winners {
         // Again: the second replaces the first.
-        for body in [json!({"email": format!("canary-first-{member}@mail.example")}), canary("claim", *member)] {
+        for body in
+            [json!({"email": format!("canary-first-{member}@mail.example")}), canary("claim", *member)]
+        {
             let kept = post(system, &path(id), *member, &body).await;
             assert_eq!((kept.status, &*kept.body), (204, ""), "{kept:?}");
         }
@@ -186,7 +188,8 @@ async fn given_with_entries(system: &System) -> (i64, Entries) {
 }
 
 async fn export(system: &System, event: i64, scopes: &str, accept: &str) -> Answer {
-    let path = format!("/admin/v1/events/{event}/winners{}", if accept == "text/csv" { "" } else { "?limit=200" });
+    let path =
+        format!("/admin/v1/events/{event}/winners{}", if accept == "text/csv" { "" } else { "?limit=200" });
     let headers = format!("{}accept: {accept}\r\n", system.staff(scopes));
     let answer = call(system.admin, "GET", &path, &headers, &Value::Null).await;
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -255,8 +258,9 @@ async fn swapped(system: &System, event: i64, owners: &Entries) {
     let (a, b, aside) = (hex(1), hex(2), "0".repeat(32));
     let swap = async || {
         for (from, to) in [(&a, &aside), (&b, &a), (&aside, &b)] {
-            let sql =
-                format!("UPDATE contact SET entry_id = X'{to}' WHERE event_id = {event} AND entry_id = X'{from}'");
+            let sql = format!(
+                "UPDATE contact SET entry_id = X'{to}' WHERE event_id = {event} AND entry_id = X'{from}'"
+            );
             execute(&system.database_url, &sql).await;
         }
     };

@@ -15,8 +15,8 @@ use shared_runtime::clock::{SharedRandom, SystemClock, SystemRandom};
 use shared_runtime::config::{ConfigError, StartError};
 use shared_runtime::embedded::{BacklogGuard, CountedProducer, FakeRedis, MockLog};
 use shared_runtime::http::HttpLimits;
-use shared_runtime::lifecycle::Lifecycle;
 use shared_runtime::keys::{KeyEncryptionArgs, KeyEncryptionKey};
+use shared_runtime::lifecycle::Lifecycle;
 use shared_runtime::log::{
     KafkaArgs, KafkaProducer, check_topics, longest_life, partitions_of, shortest_retention,
 };

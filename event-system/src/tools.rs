@@ -33,8 +33,7 @@ pub async fn migrate(args: MigrateArgs) -> Result<ExitCode, Failure> {
             MigrateError::Failed(problem) => ConfigError::new(setting, problem).into(),
         }
     };
-    let mut names =
-        store::migrate(&args.database_url, args.dry_run).await.map_err(failed("DATABASE_URL"))?;
+    let mut names = store::migrate(&args.database_url, args.dry_run).await.map_err(failed("DATABASE_URL"))?;
     let keys = args.key_store.key_store_url.as_ref().unwrap_or(&args.database_url);
     names.extend(store::migrate_key_store(keys, args.dry_run).await.map_err(failed("KEY_STORE_URL"))?);
     let verb = if args.dry_run { "pending" } else { "applied" };

@@ -260,7 +260,9 @@ impl EventDefinition {
             },
             contact_key: match record.contact_key.as_slice() {
                 [] => None,
-                bytes => Some(bytes.try_into().map_err(|_| DefinitionError::Unsupported("this contact key"))?),
+                bytes => {
+                    Some(bytes.try_into().map_err(|_| DefinitionError::Unsupported("this contact key"))?)
+                }
             },
         };
         definition.check_parts()?;

@@ -14,8 +14,8 @@ use crate::auth::{DevKeyError, read_secret_file, write_secret_file};
 use crate::config::ConfigError;
 
 pub use key_encryption::{KeyEncryptionArgs, KeyEncryptionKey, KeyId};
-pub use wrapping::{UnwrapError, WRAPPED_BYTES, WrapError};
 use wrapping::{SECRET_BYTES, WrappingKey, fresh_secret};
+pub use wrapping::{UnwrapError, WRAPPED_BYTES, WrapError};
 
 const REWARD_KEY: &[u8] = b"reward-key/v1";
 const DRAW_SEED: &[u8] = b"draw-seed/v1";

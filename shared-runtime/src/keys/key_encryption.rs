@@ -7,8 +7,8 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use clap::Args;
 use shared_domain::EventId;
 
-use super::wrapping::{SECRET_BYTES, UnwrapError, WrapError, WrappingKey, fresh_secret};
 use super::read_or_create;
+use super::wrapping::{SECRET_BYTES, UnwrapError, WrapError, WrappingKey, fresh_secret};
 use crate::auth::{DevKeyError, read_secret_file};
 use crate::config::ConfigError;
 use crate::contact::ContactSecretKey;
@@ -147,7 +147,9 @@ mod tests {
         let key = KeyEncryptionKey::new(&[1; 32]);
         let signature = key.sign(b"gone");
         let verifying = UnparsedPublicKey::new(&ED25519, key.verifying_key());
-        assert!(verifying.verify(b"gone", &signature).is_ok() && verifying.verify(b"here", &signature).is_err());
+        assert!(
+            verifying.verify(b"gone", &signature).is_ok() && verifying.verify(b"here", &signature).is_err()
+        );
     }
 
     #[test]

@@ -10,10 +10,10 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use shared_domain::EventId;
 
 pub use error::CommandError;
+pub use request::delete_command_id;
 pub use request::{
     Answered, Change, Changed, CommandView, ERASURE_SKEW_MS, MemberErasure, Render, RequestKey, StaffRequest,
 };
-pub use request::delete_command_id;
 pub(crate) use request::{Fresh, close_command_id};
 
 use super::error_class::StoreError;

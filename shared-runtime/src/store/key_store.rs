@@ -56,7 +56,8 @@ impl KeyStore {
     }
 
     fn open(setting: &'static str, database: &DatabaseArgs, url: &str) -> Result<Self, ConfigError> {
-        let args = DatabaseArgs { database_pool_size: database.database_pool_size.min(2), ..database.clone() };
+        let args =
+            DatabaseArgs { database_pool_size: database.database_pool_size.min(2), ..database.clone() };
         Ok(Self { pool: Pool::open(setting, &args, url)? })
     }
 
@@ -123,11 +124,7 @@ impl KeyStore {
 
     /// Wraps every living key by `to` instead of `from`; gives how many it found to do. What is wrapped by `to` already
     /// is left, so it may be run again. Errors: a key that neither wraps.
-    pub async fn rotate(
-        &self,
-        from: &KeyEncryptionKey,
-        to: &KeyEncryptionKey,
-    ) -> Result<u64, KeyStoreError> {
+    pub async fn rotate(&self, from: &KeyEncryptionKey, to: &KeyEncryptionKey) -> Result<u64, KeyStoreError> {
         let (id, mut after, mut done) = (to.id(), EventId::MIN, 0);
         loop {
             let rows = on_connection!(self, |q, conn| {
@@ -138,7 +135,8 @@ impl KeyStore {
             for row in &rows {
                 let event = row.event_id;
                 let Some(wrapped) = &row.wrapped_key else { continue };
-                let again = from.rewrap(event, wrapped, to).map_err(|why| KeyStoreError::Unwrap(event, why))?;
+                let again =
+                    from.rewrap(event, wrapped, to).map_err(|why| KeyStoreError::Unwrap(event, why))?;
                 let changed = on_connection!(self, |q, conn| {
                     q::key_store::rewrap(conn, row, again.clone(), &id).await
                 })?;

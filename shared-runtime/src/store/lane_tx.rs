@@ -130,10 +130,7 @@ pub trait LaneTx: Send {
         members: &[MemberId],
     ) -> impl Future<Output = Result<Vec<ContactErasureRow>, StoreError>> + Send;
     /// Writes sealed contacts.
-    fn put_contacts(
-        &mut self,
-        rows: Vec<ContactRow>,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn put_contacts(&mut self, rows: Vec<ContactRow>) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Parks records of an event; makes a placeholder lane row where there is none.
     fn park(
         &mut self,

@@ -246,11 +246,7 @@ pub async fn state(conn: &mut Conn, event: EventId) -> Result<Option<DeletionSta
 }
 
 /// Notes a deletion's last step: its command is in effect when its lanes are.
-pub async fn finish(
-    conn: &mut Conn,
-    deletion: &UnfinishedDeletion,
-    now: Millis,
-) -> Result<(), StoreError> {
+pub async fn finish(conn: &mut Conn, deletion: &UnfinishedDeletion, now: Millis) -> Result<(), StoreError> {
     let id = deletion.command_id.to_vec();
     let row = o::table.filter(o::command_id.eq(id.clone())).filter(o::lane.eq(NO_LANE));
     let changed = diesel::update(row.filter(o::settled_at.is_null()))

@@ -243,6 +243,8 @@ async fn delete(conn: &mut Conn, command: Command<'_>, event: EventId) -> Outcom
         e::delete_draft(conn, event, command.request.now).await?;
         return command.note(conn, event, ordinal).await;
     }
+    // Draws are not built yet: one between FROZEN and PUBLISHED is to refuse here (409 DRAW_RUNNING), under the lock row
+    // that a draw takes too.
     let definition = definition_of_record(&row)?;
     command.publish_deletion(conn, ordinal, event, &definition).await
 }
