@@ -200,6 +200,8 @@ impl Eraser {
                     "a draft has the number of a deleted event; it is left alone"
                 );
             }
+            // Only begun: it goes on where it stopped.
+            Some(_) if parts.store.command(&delete_command_id(event)).await?.is_some() => {}
             Some(_) => {
                 tracing::warn!(event_id = event, "deleting an event again");
                 let request = StaffRequest {
