@@ -193,9 +193,12 @@ pub async fn unfinished(conn: &mut Conn) -> Result<Vec<UnfinishedDeletion>, Stor
         .collect()
 }
 
+/// `Scheduled` record, topic, `deleted_at`.
+type DeletedEvent = (Option<Vec<u8>>, Option<String>, Option<i64>);
+
 /// Where a deletion stands.
 pub async fn state(conn: &mut Conn, event: EventId) -> Result<Option<DeletionState>, StoreError> {
-    let row: Option<(Option<Vec<u8>>, Option<String>, Option<i64>)> = events::table
+    let row: Option<DeletedEvent> = events::table
         .filter(events::event_id.eq(event))
         .select((events::scheduled, events::topic, events::deleted_at))
         .first(conn)
