@@ -89,7 +89,7 @@ impl Admin {
 
     async fn work(self, asked: StaffRequest, status: u16, change: Change) -> Result<Answered, CommandError> {
         let now = asked.now;
-        let render = move |changed: &Changed| (status, render(changed, now).to_string());
+        let render = move |changed: &Changed| (status, render(changed, now));
         let parts = &self.parts;
         let answered = parts.store.change(&asked, &change, &*parts.random, &render).await?;
         self.wake.notify_one();
@@ -102,11 +102,13 @@ impl Admin {
     }
 }
 
-fn render(changed: &Changed, now: i64) -> serde_json::Value {
-    match changed {
-        Changed::Event(row) => view::event(row, &EventFacts::default(), now),
-        Changed::Command(command) => view::command(command),
-    }
+fn render(changed: &Changed, now: i64) -> String {
+    let text = match changed {
+        Changed::Event(row) => serde_json::to_string(&view::event(row, &EventFacts::default(), now)),
+        Changed::Command(command) => serde_json::to_string(&view::command(command)),
+    };
+    // Strings, numbers and maps under string keys always serialise.
+    text.unwrap_or_default()
 }
 
 /// The Idempotency-Key with the hash of what was asked: bodies that mean the same are the same.

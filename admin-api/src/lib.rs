@@ -5,6 +5,7 @@ mod change;
 mod commands;
 mod cursor;
 mod desk;
+mod docs;
 mod events;
 mod mirror;
 mod problem;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::{Value, json};
-use shared_domain::EventId;
+use serde::Serialize;
+use serde_json::json;
+use shared_domain::{EventId, MemberId};
 use shared_runtime::auth::Staff;
 use shared_runtime::http::{Page, Params, Problem, Request, Response, StreamError};
 use shared_runtime::store::Store;
@@ -12,6 +13,7 @@ use shared_runtime::store::desk::{Place, WinnerRow};
 use shared_runtime::store::error_class::StoreError;
 use shared_runtime::store::rows::{AuditLine, EventRow};
 use tokio::task::JoinHandle;
+use utoipa::ToSchema;
 use uuid::Uuid;
 use warp::http::{HeaderValue, header};
 
@@ -20,7 +22,7 @@ use crate::{Admin, cursor, view};
 
 /// Rows a query. Two blocks are in memory: one that is sent, one that is read meanwhile.
 const BLOCK: i64 = 2_000;
-const COLUMNS: [&str; 9] = [
+pub(crate) const COLUMNS: [&str; 9] = [
     "entry_id",
     "member_id",
     "rank",
@@ -31,6 +33,33 @@ const COLUMNS: [&str; 9] = [
     "email",
     "address",
 ];
+
+/// A page of winners, by lane and place.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Winners)]
+pub(crate) struct WinnersJson {
+    winners: Vec<WinnerJson>,
+    #[schema(required)]
+    next_cursor: Option<String>,
+}
+
+/// A winner.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Winner)]
+struct WinnerJson {
+    #[schema(required)]
+    entry_id: Option<Uuid>,
+    member_id: MemberId,
+    /// Among the winners, 1..N; null in events of several lanes.
+    #[schema(required)]
+    rank: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    option: Option<String>,
+    reward_amount: i64,
+    #[schema(format = DateTime)]
+    decided_at: String,
+}
 
 pub(crate) async fn get(admin: Arc<Admin>, request: Request, params: Params) -> Answer {
     let staff = admin.staff(&request, READ).await?;
@@ -52,8 +81,8 @@ pub(crate) async fn get(admin: Arc<Admin>, request: Request, params: Params) -> 
     let limit = page.limit as usize;
     let (rows, next) = admin.ask(move |store| async move { page_of(&store, id, after, limit).await }).await?;
     let options = options(&event);
-    let winners: Vec<Value> = rows.iter().map(|row| winner(row, &options)).collect();
-    Ok(Response::ok(&json!({"winners": winners, "next_cursor": next})))
+    let winners = rows.iter().map(|row| winner(row, &options)).collect();
+    Ok(Response::ok(&WinnersJson { winners, next_cursor: next }))
 }
 
 /// Where a walk through the winners stands.
@@ -142,18 +171,15 @@ fn option<'o>(row: &WinnerRow, options: &'o [String]) -> Option<&'o str> {
     options.get(usize::try_from(row.option_index?).ok()?).map(String::as_str)
 }
 
-fn winner(row: &WinnerRow, options: &[String]) -> Value {
-    let mut view = json!({
-        "entry_id": Uuid::from_slice(&row.entry_id).ok(),
-        "member_id": row.member_id,
-        "rank": row.entry_rank,
-        "reward_amount": row.reward_amount,
-        "decided_at": view::time(row.decided_at),
-    });
-    if let Some(option) = option(row, options) {
-        view["option"] = option.into();
+fn winner(row: &WinnerRow, options: &[String]) -> WinnerJson {
+    WinnerJson {
+        entry_id: Uuid::from_slice(&row.entry_id).ok(),
+        member_id: row.member_id,
+        rank: row.entry_rank,
+        option: option(row, options).map(ToOwned::to_owned),
+        reward_amount: row.reward_amount,
+        decided_at: view::time(row.decided_at),
     }
-    view
 }
 
 fn csv(admin: &Admin, event: &EventRow) -> Response {
@@ -193,14 +219,13 @@ fn read(store: &Store, event: EventId, lanes: &Arc<[(i32, i64)]>, walk: Walk) ->
 }
 
 fn cells(row: &WinnerRow, options: &[String]) -> [String; COLUMNS.len()] {
-    let text = |value: Value| value.as_str().unwrap_or_default().to_owned();
     [
         Uuid::from_slice(&row.entry_id).map(|id| id.to_string()).unwrap_or_default(),
         row.member_id.to_string(),
         row.entry_rank.map(|rank| rank.to_string()).unwrap_or_default(),
         escaped(option(row, options).unwrap_or_default()),
         row.reward_amount.to_string(),
-        text(view::time(row.decided_at)),
+        view::time(row.decided_at),
         String::new(),
         String::new(),
         String::new(),

@@ -2,6 +2,7 @@
 //!
 //! No entry request touches the database: what it needs to know is in a [`snapshot`] that a background task renews.
 
+mod docs;
 mod entries;
 mod entry_view;
 mod events_view;
@@ -209,12 +210,14 @@ impl<P: Producer> Gateway<P> {
     /// # Errors
     /// A CORS origin that is none.
     pub fn router(&self) -> Result<Router<Edge<P>>, ConfigError> {
+        let limit = self.0.args.limits.body_limit;
         Ok(Router::new(Arc::clone(&self.0), self.0.args.limits.clone())?
-            .route(Method::GET, "/v1/events", events_view::list)
-            .route(Method::GET, "/v1/events/{event_id}", events_view::one)
-            .route(Method::POST, "/v1/events/{event_id}/entries", entries::post)
-            .route(Method::GET, "/v1/entries/{entry_id}", entry_view::get)
-            .route(Method::GET, "/v1/entries/{entry_id}/stream", stream::get))
+            .route(Method::GET, "/v1/events", events_view::list, docs::list_events())
+            .route(Method::GET, "/v1/events/{event_id}", events_view::one, docs::get_event())
+            .route(Method::POST, "/v1/events/{event_id}/entries", entries::post, docs::enter(limit))
+            .route(Method::GET, "/v1/entries/{entry_id}", entry_view::get, docs::get_entry())
+            .route(Method::GET, "/v1/entries/{entry_id}/stream", stream::get, docs::stream_entry())
+            .documented(docs::ABOUT))
     }
 
     /// Starts what runs beside the requests, for the life of the process: the snapshot's refresher (component

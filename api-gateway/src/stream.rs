@@ -20,6 +20,7 @@ const NEAR: i64 = 1_000;
 const LOOK_NEAR: Duration = Duration::from_millis(250);
 const RESULT: &str = "result";
 
+/// Data of `event: position`.
 #[derive(Serialize)]
 struct Position {
     entry_id: EntryId,

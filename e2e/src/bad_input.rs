@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
+use crate::contract::Contract;
 use crate::http::{bearer, request, send};
 use crate::promises::entries;
 use crate::sql::number;
@@ -11,6 +12,9 @@ use crate::system::System;
 
 /// A request and its refusal. No code: hyper refuses what is no HTTP, without a body.
 type Case = (String, Vec<u8>, u16, &'static str);
+
+/// A listener and its document.
+type Listener<'s> = (SocketAddr, &'s Contract);
 
 const JSON: &str = "content-type: application/json\r\n";
 const NO_ENTRY: &str = "/v1/entries/0191d0e6-8f6a-8abc-8def-0123456789ab";
@@ -37,9 +41,11 @@ pub async fn is_refused(system: &System) {
         no_http(&format!("/admin/v1/events/{event}/stock"), &staff),
     ];
     let (mut wrong, mut sent) = (Vec::new(), 0);
-    for (addr, tables) in [(system.public, public), (system.admin, admin)] {
+    let listeners =
+        [((system.public, &system.public_contract), public), ((system.admin, &system.admin_contract), admin)];
+    for (listener, tables) in listeners {
         for case in tables.into_iter().flatten() {
-            wrong.extend(check(addr, case).await);
+            wrong.extend(check(listener, case).await);
             sent += 1;
         }
     }
@@ -68,13 +74,17 @@ async fn traces(system: &System) -> (i64, i64, i64) {
     )
 }
 
-async fn check(addr: SocketAddr, (name, bytes, status, code): Case) -> Option<String> {
+async fn check((addr, contract): Listener<'_>, (name, bytes, status, code): Case) -> Option<String> {
     let answer = send(addr, &bytes).await;
     let mut faults = Vec::new();
     if (answer.status, &*answer.text("code")) != (status, code) {
         faults.push(format!("wanted {status} {code}"));
     }
     if !code.is_empty() {
+        let head = String::from_utf8_lossy(&bytes);
+        let mut words = head.split(' ');
+        let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        faults.extend(contract.faults(method, path, &answer));
         let problem = answer.json();
         if !answer.head.contains("content-type: application/problem+json") || problem["status"] != status {
             faults.push("is no problem+json".to_owned());
