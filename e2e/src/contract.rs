@@ -45,9 +45,10 @@ impl Contract {
         let Some((template, item)) = self.path(path) else {
             return same("an unknown path", (answer.status, &answer.text("code")), (404, "NOT_FOUND"));
         };
-        let method = method.to_ascii_lowercase();
-        let head = method == "head" && item.get("head").is_none();
-        let Some(operation) = item.get(if head { "get" } else { &method }) else {
+        let head = method == "HEAD";
+        // Methods are case-sensitive: "get" is none.
+        let known = |(name, _): &(&String, &Value)| name.to_uppercase() == if head { "GET" } else { method };
+        let Some((_, operation)) = item.iter().find(known) else {
             let wanted = (405, "METHOD_NOT_ALLOWED");
             return same("an unknown method", (answer.status, &answer.text("code")), wanted);
         };
