@@ -7,6 +7,7 @@ use shared_runtime::http::{About, Operation};
 use crate::entries::{Accepted, EntryBody};
 use crate::entry_view::EntryJson;
 use crate::events_view::{EventJson, EventsJson};
+use crate::stream::Position;
 
 pub(crate) const ABOUT: About = About {
     title: "Events: public listener",
@@ -95,11 +96,6 @@ pub(crate) fn get_entry() -> Operation {
 }
 
 pub(crate) fn stream_entry() -> Operation {
-    let example = format!(
-        "event: position\nid: p17\ndata: {{\"entry_id\":\"{ENTRY}\",\"ahead\":17}}\n\n: heartbeat\n\n\
-         event: result\nid: result\ndata: {}\n\n",
-        won()
-    );
     Operation::new("streamEntry", "The place in the queue, then the result, pushed")
         .about(
             "Server-Sent Events: `position` with `{entry_id, ahead}` while queued, at most one a second; one `result` with \
@@ -110,7 +106,8 @@ pub(crate) fn stream_entry() -> Operation {
         .receipt(true)
         .path("entry_id", "Entry", uuid(), ENTRY)
         .header("Last-Event-ID", "What an EventSource saw last: that is not told again", text())
-        .content(200, "text/event-stream", "The stream", text(), Value::from(example))
+        .event::<Position>("position", "while queued", Some("p17"), json!({"entry_id": ENTRY, "ahead": 17}))
+        .event::<EntryJson>("result", "once, then the stream ends", Some("result"), won())
         .empty(204, "`Last-Event-ID` says that the result is known: do not come back")
         .problem(404, "ENTRY_NOT_FOUND", "no such entry, somebody else's, or by token one that is not decided yet")
         .problem(503, "UNAVAILABLE", "too many streams, starting, or the database does not answer")

@@ -53,12 +53,11 @@ pub(crate) fn stats() -> Operation {
 }
 
 pub(crate) fn stats_stream() -> Operation {
-    let example = format!("event: stats\ndata: {}\n\n", figures());
     Operation::new("streamStats", "Live figures once a second, until the token expires")
         .tag(FIGURES)
         .staff(&[READ])
         .of_event()
-        .content(200, "text/event-stream", "`event: stats` with Stats", text(), Value::from(example))
+        .event::<Stats>("stats", "once a second", None, figures())
 }
 
 pub(crate) fn member_entries() -> Operation {

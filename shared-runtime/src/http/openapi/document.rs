@@ -102,3 +102,67 @@ fn security_schemes() -> Map<String, Value> {
     ];
     schemes.into_iter().map(|(name, scheme)| (name.to_owned(), scheme)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{id, text};
+    use super::*;
+
+    fn document(routes: Vec<(Method, &str, Operation)>) -> Value {
+        let mut document = Document::default();
+        for (method, pattern, operation) in routes {
+            document.add(&method, pattern, operation);
+        }
+        document.finish(&About { title: "t", version: "1", description: "d" })
+    }
+
+    fn thing(id_: &'static str) -> Operation {
+        Operation::new(id_, "s").path("id", "Thing", id(), 7).empty(204, "Done")
+    }
+
+    #[test]
+    fn every_route_answers_what_all_do() {
+        let staff = thing("put").staff(&["things:write"]).problem(429, "BUSY", "later");
+        let whole =
+            document(vec![(Method::GET, "/things/{id}", thing("get")), (Method::PUT, "/things/{id}", staff)]);
+        let codes = |method: &str, status: &str| {
+            let pointer = format!(
+                "/paths/~1things~1{{id}}/{method}/responses/{status}/content/application~1problem+json/schema/allOf/1/properties/code/enum"
+            );
+            whole.pointer(&pointer).cloned().unwrap_or_default()
+        };
+        assert_eq!(codes("get", "500"), json!(["INTERNAL"]));
+        assert_eq!(codes("get", "503"), json!(["UNAVAILABLE"]));
+        assert_eq!(codes("put", "503"), json!(["OUTCOME_UNKNOWN", "UNAVAILABLE"]));
+        assert_eq!(codes("put", "403"), json!(["FORBIDDEN"]));
+        assert_eq!(codes("get", "403"), Value::Null);
+        let put = &whole["paths"]["/things/{id}"]["put"];
+        assert_eq!(put["security"], json!([{"staff": ["things:write"]}]));
+        assert!(put["responses"]["429"]["headers"]["Retry-After"].is_object());
+        assert!(put["responses"]["401"]["headers"]["WWW-Authenticate"].is_object());
+        assert_eq!(
+            whole["components"]["securitySchemes"].as_object().map(Map::len),
+            Some(1),
+            "only what is used"
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "the parts of the path")]
+    fn a_part_of_the_path_must_be_described() {
+        document(vec![(Method::GET, "/things/{id}", Operation::new("get", "s").empty(204, "Done"))]);
+    }
+
+    #[test]
+    #[should_panic(expected = "stands twice")]
+    fn an_id_stands_once() {
+        document(vec![(Method::GET, "/a/{id}", thing("get")), (Method::GET, "/b/{id}", thing("get"))]);
+    }
+
+    #[test]
+    #[should_panic(expected = "a good answer")]
+    fn something_good_is_answered() {
+        let bad = Operation::new("get", "s").query("q", "Any", text()).problem(404, "NO", "never there");
+        document(vec![(Method::GET, "/a", bad)]);
+    }
+}

@@ -13,6 +13,7 @@ use super::{integer, text};
 pub(super) type Schemas = BTreeMap<String, Value>;
 
 const JSON: &str = "application/json";
+const EVENTS: &str = "text/event-stream";
 const PROBLEM_JSON: &str = "application/problem+json";
 
 /// What a route takes and answers. What every route answers (500, 503, the request id) is added by itself.
@@ -165,6 +166,30 @@ impl Operation {
         let content = answer.contents.entry(media_type.to_owned()).or_insert((schema, Map::new()));
         let name = example["code"].as_str().unwrap_or("example").to_owned();
         content.1.insert(name, json!({"summary": about, "value": example}));
+        self
+    }
+
+    /// Server-Sent Events of a name, with data of a type; the schema stands for one event. Told once for each name.
+    pub fn event<T: ToSchema>(mut self, name: &str, about: &str, id: Option<&str>, data: Value) -> Self {
+        let content_schema = self.schema::<T>();
+        let answer = self.answers.entry(200).or_default();
+        answer.about.push(format!("`{name}`: {about}"));
+        let content = answer.contents.entry(EVENTS.to_owned()).or_insert((json!({"oneOf": []}), Map::new()));
+        let data_schema =
+            json!({"type": "string", "contentMediaType": JSON, "contentSchema": content_schema});
+        let schema = json!({
+            "type": "object",
+            "required": ["event", "data"],
+            "properties": {"event": {"const": name}, "id": {"type": "string"}, "data": data_schema},
+        });
+        if let Some(kinds) = content.0["oneOf"].as_array_mut() {
+            kinds.push(schema);
+        }
+        let mut event = json!({"event": name, "data": data.to_string()});
+        if let Some(id) = id {
+            event["id"] = id.into();
+        }
+        content.1.insert(name.to_owned(), json!({"summary": about, "value": event}));
         self
     }
 
