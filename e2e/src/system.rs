@@ -124,7 +124,12 @@ impl System {
 
     /// Asks the admin listener with every scope.
     pub async fn ask_admin(&self, method: &str, path: &str, body: Value) -> Answer {
-        let token = self.staff("events:read events:write ops:write");
+        self.ask_admin_with("", method, path, body).await
+    }
+
+    /// The same with header lines.
+    pub async fn ask_admin_with(&self, headers: &str, method: &str, path: &str, body: Value) -> Answer {
+        let token = self.staff("events:read events:write ops:write") + headers;
         let path = format!("/admin/v1{path}");
         let answer = call(self.admin, method, &path, &token, &body).await;
         keeps(&self.admin_contract, method, &path, answer)
