@@ -15,6 +15,7 @@ mod stats;
 mod view;
 mod winners;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use shared_runtime::lifecycle::Lifecycle;
 use shared_runtime::log::LogEnds;
 use shared_runtime::log::producer::Producer;
 use shared_runtime::redis::RedisClient;
+use shared_runtime::service;
 use shared_runtime::store::Store;
 use tokio::sync::Notify;
 
@@ -71,6 +73,24 @@ impl Admin {
     pub fn new(parts: AdminParts) -> Self {
         let parts = Arc::new(parts);
         Self { board: stats::Board::new(Arc::clone(&parts)), parts, wake: Arc::new(Notify::new()) }
+    }
+
+    /// Listens, and runs the relay over a producer and the mirror of live limits. Gives the address. Errors: an address
+    /// that cannot be bound, a CORS origin that is none.
+    pub async fn start<P: Producer>(
+        parts: AdminParts,
+        addr: SocketAddr,
+        limits: HttpLimits,
+        producer: Arc<P>,
+        life: &Lifecycle,
+    ) -> Result<SocketAddr, ConfigError> {
+        let admin = Self::new(parts);
+        let router = admin.router(limits)?;
+        let (listener, addr) = service::bind("ADMIN_ADDR", addr).await?;
+        tracing::info!(%addr, "listening");
+        admin.spawn_background(life, producer);
+        service::spawn_http(life, "admin-listener", listener, router);
+        Ok(addr)
     }
 
     /// The listener's routes. Errors: a CORS origin that is none.

@@ -52,7 +52,7 @@ async fn start(args: AdminProcessArgs, process: &Process) -> Result<(), StartErr
     let verifier = args.auth.build(Audiences::Staff, &[args.admin.admin_addr, process.ops_addr]).await?;
     let topics = check_topics(&args.kafka).await?;
     let producer = Arc::new(KafkaProducer::connect(&args.kafka).await?);
-    let admin = Admin::new(AdminParts {
+    let parts = AdminParts {
         store: store.clone(),
         redis: Some(redis),
         verifier,
@@ -63,15 +63,11 @@ async fn start(args: AdminProcessArgs, process: &Process) -> Result<(), StartErr
         apply_lanes: partitions_of(&topics, &args.kafka.topics().name(Topic::Apply)),
         log_retention: shortest_retention(&args.kafka, &topics),
         close_grace: args.admin.close_grace,
-    });
-    let router = admin.router(args.http)?;
-    let (listener, addr) = service::bind("ADMIN_ADDR", args.admin.admin_addr).await?;
-    tracing::info!(%addr, "listening");
+    };
     process.life.watch("database", move || {
         let store = store.clone();
         async move { store.ping().await.map_err(|error| error.to_string()) }
     });
-    admin.spawn_background(&process.life, producer);
-    service::spawn_http(&process.life, "admin-listener", listener, router);
+    Admin::start(parts, args.admin.admin_addr, args.http, producer, &process.life).await?;
     Ok(())
 }

@@ -29,8 +29,10 @@ use shared_runtime::http::{HttpLimits, Router};
 use shared_runtime::lifecycle::Lifecycle;
 use shared_runtime::log::producer::Producer;
 use shared_runtime::redis::{LeasedRateLimit, MemberRateLimit, Presence, RedisClient};
+use shared_runtime::service;
 use shared_runtime::store::Store;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::recent::RecentEntries;
 use crate::results::Results;
@@ -203,6 +205,23 @@ impl<P: Producer> Gateway<P> {
             args,
             topics,
         }))
+    }
+
+    /// Listens, and starts what runs beside the requests. Gives the address, and what is cancelled when the listener has
+    /// drained.
+    ///
+    /// # Errors
+    /// An address that cannot be bound, a CORS origin that is none.
+    pub async fn start(
+        parts: GatewayParts<P>,
+        life: &Lifecycle,
+    ) -> Result<(SocketAddr, CancellationToken), ConfigError> {
+        let gateway = Self::new(parts);
+        let router = gateway.router()?;
+        let (listener, addr) = service::bind("PUBLIC_ADDR", gateway.0.args.public_addr).await?;
+        tracing::info!(%addr, "listening");
+        gateway.spawn_background(life);
+        Ok((addr, service::spawn_http(life, "public-listener", listener, router)))
     }
 
     /// The public listener's routes, for [`shared_runtime::http::serve`].

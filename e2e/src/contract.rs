@@ -198,3 +198,48 @@ fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
 fn essence(content_type: &str) -> String {
     content_type.split(';').next().unwrap_or_default().trim().to_lowercase()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_documented_is_a_fault() {
+        let problem = |codes: Value| json!({"schema": {"allOf": [{"$ref": "#/components/schemas/Problem"}, {"properties": {"code": {"enum": codes}}}]}});
+        let contract = Contract::new(json!({
+            "openapi": "3.1.0",
+            "paths": {"/things/{id}": {"get": {"responses": {
+                "200": {
+                    "headers": {"ETag": {"required": true}},
+                    "content": {"application/json": {"schema": {"required": ["id"]}}},
+                },
+                "404": {"content": {"application/problem+json": problem(json!(["NO_THING"]))}},
+            }}}},
+            "components": {"schemas": {"Problem": {"required": ["code"]}}},
+        }));
+        let faults = |method: &str, path: &str, status: u16, head: &str, body: &str| {
+            let answer = Answer { status, head: format!("http/1.1 x\r\n{head}"), body: body.to_owned() };
+            contract.faults(method, path, &answer).len()
+        };
+        let (json, tagged) =
+            ("content-type: application/json", "content-type: application/json\r\netag: \"1\"");
+        let problem = "content-type: application/problem+json";
+        assert_eq!(faults("GET", "/things/1?x=y", 200, tagged, r#"{"id":1}"#), 0);
+        assert_eq!(faults("HEAD", "/things/1", 200, tagged, ""), 0);
+        assert_eq!(faults("GET", "/things/1", 404, problem, r#"{"code":"NO_THING"}"#), 0);
+        assert_eq!(faults("POST", "/things/1", 405, problem, r#"{"code":"METHOD_NOT_ALLOWED"}"#), 0);
+        assert_eq!(faults("GET", "/other", 404, problem, r#"{"code":"NOT_FOUND"}"#), 0);
+        for (what, method, path, status, head, body) in [
+            ("status", "GET", "/things/1", 201, tagged, r#"{"id":1}"#),
+            ("header", "GET", "/things/1", 200, json, r#"{"id":1}"#),
+            ("schema", "GET", "/things/1", 200, tagged, "{}"),
+            ("code", "GET", "/things/1", 404, problem, r#"{"code":"OTHER"}"#),
+            ("media type", "GET", "/things/1", 404, json, r#"{"code":"NO_THING"}"#),
+            ("no body", "GET", "/things/1", 404, "", ""),
+            ("method", "POST", "/things/1", 200, tagged, r#"{"id":1}"#),
+            ("path", "GET", "/other", 200, tagged, r#"{"id":1}"#),
+        ] {
+            assert_eq!(faults(method, path, status, head, body), 1, "{what}");
+        }
+    }
+}

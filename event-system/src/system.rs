@@ -18,7 +18,6 @@ use shared_runtime::http::HttpLimits;
 use shared_runtime::lifecycle::Lifecycle;
 use shared_runtime::log::{KafkaArgs, KafkaProducer, check_topics, partitions_of, shortest_retention};
 use shared_runtime::redis::{RedisArgs, RedisClient};
-use shared_runtime::service::{bind, spawn_http};
 use shared_runtime::store::{DatabaseArgs, Store, migrate};
 use shared_runtime::worker::{Batching, RoleParts, WorkerState};
 use tokio::sync::watch;
@@ -103,7 +102,7 @@ impl System {
         }
         let producer = Arc::new(KafkaProducer::connect(&args.kafka).await?);
 
-        let gateway = Gateway::new(GatewayParts {
+        let gateway = GatewayParts {
             producer: producer.clone(),
             store: store.clone(),
             redis: redis.clone(),
@@ -112,9 +111,9 @@ impl System {
             random: random.clone(),
             backlog: guard.clone(),
             topics: args.kafka.topics(),
-            args: args.gateway.clone(),
-        });
-        let admin = Admin::new(AdminParts {
+            args: args.gateway,
+        };
+        let admin = AdminParts {
             store: store.clone(),
             redis: Some(redis),
             verifier,
@@ -125,17 +124,12 @@ impl System {
             apply_lanes: lanes,
             log_retention: retention,
             close_grace: args.admin.close_grace,
-        });
-        let (public, public_addr) = bind("PUBLIC_ADDR", args.gateway.public_addr).await?;
-        let (staff, staff_addr) = bind("ADMIN_ADDR", args.admin.admin_addr).await?;
-        let (router, staff_router) = (gateway.router()?, admin.router(HttpLimits::default())?);
-        gateway.spawn_background(life);
-        let counted = CountedProducer::new(producer.clone(), guard.clone());
-        admin.spawn_background(life, Arc::new(counted));
-
-        spawn_http(life, "admin-listener", staff, staff_router);
+        };
+        let counted = Arc::new(CountedProducer::new(producer.clone(), guard.clone()));
+        let staff_addr =
+            Admin::start(admin, args.admin.admin_addr, HttpLimits::default(), counted, life).await?;
         // The worker stops behind the gateway, so that what was acknowledged last is still decided.
-        let worker_stop = spawn_http(life, "public-listener", public, router);
+        let (public_addr, worker_stop) = Gateway::start(gateway, life).await?;
         let budget = life.drain_budget();
         let parts = RoleParts {
             kafka: args.kafka.clone(),
