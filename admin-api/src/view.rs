@@ -40,6 +40,7 @@ pub(crate) struct EventJson {
 /// What an event has beyond its draft.
 #[derive(Debug, Serialize, ToSchema)]
 struct Added {
+    #[schema(value_type = i64)]
     event_id: EventId,
     status: EventStatus,
     /// Admission is paused.
@@ -211,6 +212,7 @@ fn first_approval(first: &Approval) -> ComplianceDraft {
 pub(crate) struct MemberEntryJson {
     #[schema(required)]
     entry_id: Option<Uuid>,
+    #[schema(value_type = i64)]
     event_id: EventId,
     event_title: String,
     #[schema(required)]
@@ -285,7 +287,7 @@ pub(crate) struct AuditJson {
     /// What was done, e.g. `CREATED`.
     action: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, value_type = Option<i64>)]
     event_id: Option<EventId>,
     request_id: String,
     /// `ACCEPTED`; a second line with `APPLIED` or `REJECTED` once every lane has settled a command.
@@ -312,6 +314,7 @@ pub(crate) fn audit(line: &AuditLine) -> AuditJson {
 #[schema(as = Command)]
 pub(crate) struct CommandJson {
     command_id: Uuid,
+    #[schema(value_type = i64)]
     event_id: EventId,
     /// What it does, e.g. `SCHEDULED`.
     kind: String,
@@ -361,6 +364,7 @@ pub(crate) fn command(command: &CommandView) -> CommandJson {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ParkedEvent)]
 pub(crate) struct ParkedJson {
+    #[schema(value_type = i64)]
     event_id: EventId,
     lane: i32,
     /// Offset of the first record that waits.

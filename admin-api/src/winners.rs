@@ -49,6 +49,7 @@ pub(crate) struct WinnersJson {
 struct WinnerJson {
     #[schema(required)]
     entry_id: Option<Uuid>,
+    #[schema(value_type = i64)]
     member_id: MemberId,
     /// Among the winners, 1..N; null in events of several lanes.
     #[schema(required)]

@@ -42,6 +42,7 @@ pub(crate) struct EntryBody {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Accepted<'a> {
     entry_id: EntryId,
+    #[schema(value_type = i64)]
     event_id: EventId,
     /// `APPLIED`, `APPLIED_RAFFLE` or `ALREADY_APPLIED`.
     code: &'a str,

@@ -21,6 +21,7 @@ const RECEIPT: &str = "x-entry-receipt";
 #[schema(as = Entry)]
 pub(crate) struct EntryJson {
     pub entry_id: EntryId,
+    #[schema(value_type = i64)]
     event_id: EventId,
     status: EntryState,
     /// Why it does not count; of REJECTED ones.

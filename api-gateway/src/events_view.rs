@@ -16,6 +16,7 @@ use crate::snapshot::EventView;
 #[derive(Serialize, ToSchema)]
 #[schema(as = Event)]
 pub(crate) struct EventJson<'a> {
+    #[schema(value_type = i64)]
     event_id: EventId,
     title: &'a str,
     content: &'a str,
