@@ -14,6 +14,10 @@ use shared_runtime::redis::{RedisArgs, RedisClient};
 use shared_runtime::service::{self, Binary, Process};
 use shared_runtime::store::{DatabaseArgs, Store};
 
+// Records are made on one thread and given back on another, which the system's allocator pays for with locks.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const BINARY: Binary = Binary {
     name: env!("CARGO_PKG_NAME"),
     version: env!("CARGO_PKG_VERSION"),

@@ -4,6 +4,10 @@ use std::process::ExitCode;
 
 use shared_runtime::service::Binary;
 
+// Records are made on one thread and given back on another, which the system's allocator pays for with locks.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const BINARY: Binary = Binary {
     name: env!("CARGO_PKG_NAME"),
     version: env!("CARGO_PKG_VERSION"),

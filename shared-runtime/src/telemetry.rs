@@ -116,21 +116,21 @@ fn on_panic(info: &PanicHookInfo<'_>) {
     }
 }
 
-/// Runs a future; a panic in it becomes an error that says what and where, for the caller to log.
+/// Calls a function; a panic in it becomes an error that says what and where, for the caller to log.
+pub(crate) fn catch_panic<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+    let outer = CAUGHT.replace(true);
+    // Nobody sees the state that a panic left behind: callers give up what they called.
+    let called = catch_unwind(AssertUnwindSafe(call));
+    CAUGHT.set(outer);
+    called.map_err(|payload| LAST_PANIC.take().unwrap_or_else(|| panic_text(payload.as_ref())))
+}
+
+/// Runs a future; a panic in it becomes an error, as in [`catch_panic`]. It is not polled again after that.
 pub(crate) async fn catch_panics<F: Future>(future: F) -> Result<F::Output, String> {
     let mut future = pin!(future);
-    std::future::poll_fn(move |cx| {
-        let outer = CAUGHT.replace(true);
-        // The future is never polled again after a panic, so its broken state is seen by nobody.
-        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
-        CAUGHT.set(outer);
-        match polled {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-            Err(payload) => {
-                Poll::Ready(Err(LAST_PANIC.take().unwrap_or_else(|| panic_text(payload.as_ref()))))
-            }
-        }
+    std::future::poll_fn(move |cx| match catch_panic(|| future.as_mut().poll(cx)) {
+        Ok(polled) => polled.map(Ok),
+        Err(panic) => Poll::Ready(Err(panic)),
     })
     .await
 }

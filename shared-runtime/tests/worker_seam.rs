@@ -13,12 +13,13 @@ use shared_proto::{Lane, encode};
 use shared_runtime::clock::{ManualClock, SeededRandom};
 use shared_runtime::log::producer::{ProduceError, Producer, ToProduce};
 use shared_runtime::log::reader::{LaneLog, LogEvent, Record};
-use shared_runtime::store::error_class::{ErrorClass, StoreError};
+use shared_runtime::store::error_class::{ErrorClass, StoreError, UNKNOWN_TRIES};
 use shared_runtime::store::lane_tx::CursorMove;
 use shared_runtime::store::rows::ProgressRow;
 use shared_runtime::worker::apply::{Applied, ApplyError, Unparked};
 use shared_runtime::worker::batch::{LaneBatch, LaneMemory};
-use shared_runtime::worker::{Batching, LaneStore, Worker, WorkerParts};
+use shared_runtime::worker::{Batching, LaneStore, Worker, WorkerParts, WorkerState};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 fn lane() -> Lane {
@@ -91,6 +92,8 @@ struct Rows {
     known: Known,
     entries: Vec<DecidedEntry>,
     applies: u64,
+    /// What every transaction fails with.
+    broken: Option<ErrorClass>,
 }
 
 /// A store in memory; every third COMMIT is applied but its answer gets lost.
@@ -110,6 +113,9 @@ impl LaneStore for MemoryStore {
     async fn apply(&self, batch: &LaneBatch, _memory: &LaneMemory, _now: i64) -> Result<Applied, ApplyError> {
         let mut rows = self.0.lock().expect("rows");
         rows.applies += 1;
+        if let Some(class) = rows.broken {
+            return Err(StoreError { class, message: "out of porridge".to_owned() }.into());
+        }
         let cursor = rows.progress.first_mut().expect("opened");
         if cursor.next_offset != batch.from {
             return Err(ApplyError::Fenced);
@@ -167,6 +173,34 @@ impl Producer for DeadLetters {
     }
 }
 
+fn worker_over(
+    records: Vec<Vec<u8>>,
+    store: &MemoryStore,
+    letters: &Arc<DeadLetters>,
+    state: watch::Sender<WorkerState>,
+) -> Worker<MemoryLog, MemoryStore, DeadLetters> {
+    let log = MemoryLog {
+        records: records.into_iter().map(Bytes::from).collect(),
+        next: None,
+        events: VecDeque::from([LogEvent::Assigned(vec![lane()])]),
+    };
+    Worker::new(
+        log,
+        WorkerParts {
+            store: store.clone(),
+            producer: letters.clone(),
+            clock: Arc::new(ManualClock::new(5)),
+            random: Arc::new(SeededRandom::new(1)),
+            batching: Batching { records: 16, age: Duration::from_millis(20) },
+            adopt_unknown_log: false,
+            drain_backlog: true,
+            backlog: None,
+            replay: None,
+            state,
+        },
+    )
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_loop_runs_on_memory_alone_and_survives_lost_commits() {
     let mut records = vec![encode(
@@ -197,27 +231,8 @@ async fn the_loop_runs_on_memory_alone_and_survives_lost_commits() {
         ));
     }
     records.insert(100, b"\xff\xff".to_vec());
-    let log = MemoryLog {
-        records: records.into_iter().map(Bytes::from).collect(),
-        next: None,
-        events: VecDeque::from([LogEvent::Assigned(vec![lane()])]),
-    };
     let (store, letters) = (MemoryStore::default(), Arc::new(DeadLetters::default()));
-    let worker = Worker::new(
-        log,
-        WorkerParts {
-            store: store.clone(),
-            producer: letters.clone(),
-            clock: Arc::new(ManualClock::new(5)),
-            random: Arc::new(SeededRandom::new(1)),
-            batching: Batching { records: 16, age: Duration::from_millis(20) },
-            adopt_unknown_log: false,
-            drain_backlog: true,
-            backlog: None,
-            replay: None,
-            state: Default::default(),
-        },
-    );
+    let worker = worker_over(records, &store, &letters, Default::default());
     let stop = CancellationToken::new();
     let watched = store.clone();
     let token = stop.clone();
@@ -238,4 +253,20 @@ async fn the_loop_runs_on_memory_alone_and_survives_lost_commits() {
     assert_eq!(rows.events[&7].lane.wins, 10);
     assert!(rows.applies > 12, "some commits were lost and found again");
     assert_eq!(*letters.0.lock().expect("letters"), [b"\xff\xff".to_vec()]);
+}
+
+#[tokio::test]
+async fn an_error_that_nobody_knows_halts_the_lane_in_the_end() {
+    let (store, letters) = (MemoryStore::default(), Arc::new(DeadLetters::default()));
+    store.0.lock().expect("rows").broken = Some(ErrorClass::Unknown);
+    let (state, mut told) = watch::channel(WorkerState::default());
+    let records = vec![encode(7, Kind::Closed(v1::Closed { command_id: vec![1; 16] }))];
+    let worker = worker_over(records, &store, &letters, state);
+    let stop = CancellationToken::new();
+    let run = tokio::spawn(worker.run(stop.clone(), Duration::ZERO));
+    let halted = told.wait_for(|state| !state.halted.is_empty()).await.expect("a worker").halted.clone();
+    assert!(halted[&lane()].contains("out of porridge"), "{halted:?}");
+    assert_eq!(store.0.lock().expect("rows").applies, u64::from(UNKNOWN_TRIES));
+    stop.cancel();
+    run.await.expect("no panic").expect("drains");
 }

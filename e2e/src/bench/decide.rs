@@ -12,6 +12,7 @@ use shared_proto::v1::log_record::Kind;
 use shared_runtime::store::insert_entry_rows;
 use shared_runtime::store::rows::EntryRow;
 use shared_runtime::store::schema::{event_entry, event_stock};
+use shared_runtime::worker::Batching;
 
 use super::{Bar, Meter, Runs, Sample, Table};
 use crate::column::Column;
@@ -22,7 +23,9 @@ use crate::promises;
 const EVENT: i64 = 7;
 const LANE: i32 = 0;
 /// The worker's default.
-const BATCH: usize = 2_000;
+fn batch_size() -> usize {
+    Batching::default().records as usize
+}
 
 /// A topic with one event and its entries, each member once.
 async fn preloaded(name: &str, entries: i64, stock: i64) -> Column {
@@ -68,7 +71,7 @@ async fn raw_insert(column: &Column, rows: &[EntryRow], fastest: bool) -> Sample
     let (url, _store) = column.second_database().await;
     let mut conn = AsyncMysqlConnection::establish(&url).await.expect("MySQL");
     let batches: Vec<Vec<EntryRow>> = rows
-        .chunks(BATCH)
+        .chunks(batch_size())
         .map(|chunk| {
             let mut batch = chunk.to_vec();
             batch.sort_unstable_by(|a, b| a.entry_id.cmp(&b.entry_id));
@@ -178,7 +181,10 @@ pub async fn bench(table: &mut Table, repetitions: usize, entries: i64) {
         naive.push(&transaction_a_message(&plenty, 3_000).await);
         println!("  {n}/{repetitions}: {:.0}/s", sample.rate());
     }
-    table.heading(&format!("(a) decided entries of one event, {entries} preloaded, batches of {BATCH}"));
+    table.heading(&format!(
+        "(a) decided entries of one event, {entries} preloaded, batches of {}",
+        batch_size()
+    ));
     table.runs("worker, stock for all", &win);
     table.runs("raw multi-row INSERT of these rows", &raw);
     table.runs("the same as Diesel writes it", &raw_diesel);

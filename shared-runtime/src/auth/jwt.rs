@@ -144,7 +144,8 @@ impl Verifier {
         let loaded = self.keys.load_full();
         let (verified, loaded) = match self.check(&loaded.keys, token) {
             Err(Failure::UnknownKid) => {
-                let newer = self.refresh_if_due().await;
+                // Rare, and boxed so that the future of every other request stays small.
+                let newer = Box::pin(self.refresh_if_due()).await;
                 (self.check(&newer.keys, token), newer)
             }
             other => (other, loaded),

@@ -162,7 +162,11 @@ impl Request {
         &mut self,
         limit: usize,
     ) -> Result<T, Problem> {
-        let body = self.read_body(limit).await?;
+        if self.body.is_none() {
+            return Ok(T::default());
+        }
+        // Boxed, so that requests without a body are not moved about with the room for reading one.
+        let body = Box::pin(self.read_body(limit)).await?;
         if body.is_empty() {
             return Ok(T::default());
         }

@@ -44,7 +44,8 @@ impl std::fmt::Debug for Response {
 
 impl Response {
     fn with_body(status: StatusCode, content_type: Option<HeaderValue>, body: Body) -> Self {
-        let mut headers = HeaderMap::new();
+        // Room for what every answer carries.
+        let mut headers = HeaderMap::with_capacity(6);
         if let Some(content_type) = content_type {
             headers.insert(header::CONTENT_TYPE, content_type);
         }

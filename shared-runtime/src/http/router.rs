@@ -4,19 +4,19 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use futures::poll;
 use http::{HeaderValue, Method, header};
 use tokio_util::sync::CancellationToken;
 
-use super::gate::Gate;
+use super::gate::{Gate, Inside};
 use super::measure::{NO_ROUTE, RouteMetrics};
 use super::openapi::{self, Document};
 use super::{About, Cors, HttpLimits, Operation, Params, Problem, Request, Response, request_id};
 use crate::config::ConfigError;
-use crate::telemetry::catch_panics;
+use crate::telemetry::{catch_panic, catch_panics};
 
 type Answer = Result<Response, Problem>;
 type Handler<S> = Box<dyn Fn(Arc<S>, Request, Params) -> BoxFuture<'static, Answer> + Send + Sync>;
@@ -42,6 +42,8 @@ pub struct Router<S> {
     cors: Cors,
     gate: Gate,
     limits: HttpLimits,
+    /// Ends event streams.
+    draining: CancellationToken,
     document: Document,
 }
 
@@ -62,8 +64,14 @@ impl<S: Send + Sync + 'static> Router<S> {
             cors: Cors::new(&limits.cors_allowed_origins)?,
             gate: Gate::new(limits.max_in_flight),
             limits,
+            draining: CancellationToken::new(),
             document: Document::default(),
         })
+    }
+
+    /// Event streams end when this is cancelled.
+    pub(super) fn draining_at(self, draining: CancellationToken) -> Self {
+        Self { draining, ..self }
     }
 
     /// Adds a handler for a method and a pattern such as `/v1/events/{event_id}`, which is also the metric's label, and
@@ -114,63 +122,94 @@ impl<S: Send + Sync + 'static> Router<S> {
         &self.limits
     }
 
-    /// Answers a request; `draining` ends event streams.
-    pub(super) async fn dispatch(
-        &self,
+    /// Answers a request. What needs no waiting is done before the future exists, which
+    /// keeps it small: it is moved several times on its way through warp and hyper.
+    pub(super) fn dispatch(
+        self: Arc<Self>,
         request: Request,
-        draining: &CancellationToken,
-    ) -> warp::reply::Response {
+    ) -> impl Future<Output = warp::reply::Response> + Send + use<S> {
         let started = Instant::now();
         let id = request.request_id_value().clone();
         let origin = self.cors.allowed(&request.headers);
-
-        let (metrics, answer) = match self.paths.at(&request.path) {
-            Ok(found) => {
-                let entry = &self.entries[*found.value];
-                let values = found.params.iter().map(|(_, value)| value.to_owned());
-                let params = Params(entry.names.iter().copied().zip(values).collect());
-                let answer = if self.cors.is_preflight(&request.method, &request.headers) {
-                    Ok(self.cors.preflight(origin.as_ref(), &entry.allow))
-                } else {
-                    self.handle(entry, request, params).await
-                };
-                (&entry.metrics, answer)
-            }
-            Err(_) => (&self.no_route, Err(Problem::not_found())),
-        };
-        let mut response = answer.unwrap_or_else(Response::from);
-
-        response.headers_mut().insert(request_id::X_REQUEST_ID, id);
-        self.cors.mark(origin, response.headers_mut());
-        metrics.record(response.status(), response.code(), started.elapsed());
-        response.into_warp(draining)
+        let (index, begun) = self.begin(request, origin.as_ref());
+        async move {
+            let entry = index.map(|index| &self.entries[index]);
+            let answer = match begun {
+                Begun::Answered(answer) => answer,
+                Begun::Running(running) => running.end(&id, self.limits.request_timeout, entry).await,
+            };
+            let mut response = answer.unwrap_or_else(Response::from);
+            response.headers_mut().insert(request_id::X_REQUEST_ID, id);
+            self.cors.mark(origin, response.headers_mut());
+            let metrics = entry.map_or(&self.no_route, |entry| &entry.metrics);
+            metrics.record(response.status(), response.code(), started.elapsed());
+            response.into_warp(&self.draining)
+        }
     }
 
-    async fn handle(&self, entry: &PathEntry<S>, request: Request, params: Params) -> Answer {
+    /// The route's place, and its handler called.
+    fn begin(&self, request: Request, origin: Option<&HeaderValue>) -> (Option<usize>, Begun) {
+        let Ok(found) = self.paths.at(&request.path) else {
+            return (None, Begun::Answered(Err(Problem::not_found())));
+        };
+        let index = *found.value;
+        let entry = &self.entries[index];
+        if self.cors.is_preflight(&request.method, &request.headers) {
+            return (Some(index), Begun::Answered(Ok(self.cors.preflight(origin, &entry.allow))));
+        }
         let Some(handler) = entry.handler(&request.method) else {
             let response = Response::from(Problem::method_not_allowed());
-            return Ok(response.with_header(header::ALLOW, entry.allow.clone()));
+            let response = response.with_header(header::ALLOW, entry.allow.clone());
+            return (Some(index), Begun::Answered(Ok(response)));
         };
-        let Some(_inside) = self.gate.enter() else {
-            return Err(Problem::unavailable("too many requests at once"));
+        let Some(inside) = self.gate.enter() else {
+            return (Some(index), Begun::Answered(Err(Problem::unavailable("too many requests at once"))));
         };
-        let (id, method) = (request.request_id_value().clone(), request.method.clone());
-        let state = Arc::clone(&self.state);
-        // The call stands inside: a handler may panic before its future exists.
-        let mut answer = pin!(catch_panics(async move { handler(state, request, params).await }));
-        let answered = match poll!(answer.as_mut()) {
-            // Most answers are there at once, and need no clock.
-            Poll::Ready(answered) => Ok(answered),
-            Poll::Pending => tokio::time::timeout(self.limits.request_timeout, answer).await,
+        let values = found.params.iter().map(|(_, value)| value.to_owned());
+        let params = Params(entry.names.iter().copied().zip(values).collect());
+        let (is_safe, state) = (request.method.is_safe(), Arc::clone(&self.state));
+        // A handler may panic before its future exists.
+        let answer = catch_panic(|| handler(state, request, params));
+        (Some(index), Begun::Running(Running { answer, is_safe, _inside: inside }))
+    }
+}
+
+/// How far a request came without waiting.
+enum Begun {
+    Answered(Answer),
+    Running(Running),
+}
+
+/// A handler that was called.
+struct Running {
+    /// Err: it panicked.
+    answer: Result<BoxFuture<'static, Answer>, String>,
+    is_safe: bool,
+    _inside: Inside,
+}
+
+impl Running {
+    async fn end<S>(self, id: &HeaderValue, timeout: Duration, entry: Option<&PathEntry<S>>) -> Answer {
+        let answered = match self.answer {
+            Ok(answer) => {
+                let mut answer = pin!(catch_panics(answer));
+                match poll!(answer.as_mut()) {
+                    // Most answers are there at once, and need no clock.
+                    Poll::Ready(answered) => Ok(answered),
+                    Poll::Pending => tokio::time::timeout(timeout, answer).await,
+                }
+            }
+            Err(panic) => Ok(Err(panic)),
         };
         match answered {
             Ok(Ok(answer)) => answer,
             Ok(Err(panic)) => {
-                tracing::error!(route = entry.pattern, request_id = ?id, %panic, "a handler panicked");
+                let route = entry.map_or(NO_ROUTE, |entry| entry.pattern);
+                tracing::error!(route, request_id = ?id, %panic, "a handler panicked");
                 Err(Problem::internal())
             }
             // What it has begun may still come to pass, so nobody may be told that nothing was written.
-            Err(_) if !method.is_safe() => Err(Problem::outcome_unknown()),
+            Err(_) if !self.is_safe => Err(Problem::outcome_unknown()),
             Err(_) => Err(Problem::unavailable("no answer in time")),
         }
     }

@@ -1,6 +1,5 @@
 //! The listener: warp's filter under hyper, with the bounds that warp's own server lacks.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +39,8 @@ pub async fn serve<S: Send + Sync + 'static>(
 ) -> Drained {
     let limits = router.limits().clone();
     let stop = Stop { drain: shutdown.clone(), cut: CancellationToken::new() };
-    let service = TowerToHyperService::new(warp::service(all_requests(Arc::new(router), stop.drain.clone())));
+    let router = Arc::new(router.draining_at(stop.drain.clone()));
+    let service = TowerToHyperService::new(warp::service(all_requests(router)));
     let places = Arc::new(Semaphore::new(limits.max_connections));
     let refusals = Arc::new(Semaphore::new(REFUSALS));
     let open = TaskTracker::new();
@@ -132,7 +132,6 @@ async fn refuse(mut stream: TcpStream) {
 /// The one warp filter: takes everything, rejects nothing.
 fn all_requests<S: Send + Sync + 'static>(
     router: Arc<Router<S>>,
-    draining: CancellationToken,
 ) -> impl Filter<Extract = (warp::reply::Response,), Error = warp::Rejection> + Clone {
     let query = warp::query::raw().map(Some).or(warp::any().map(|| None)).unify();
     warp::method()
@@ -140,10 +139,9 @@ fn all_requests<S: Send + Sync + 'static>(
         .and(query)
         .and(warp::header::headers_cloned())
         .and(warp::body::stream())
-        .and_then(move |method, path: warp::path::FullPath, query, headers, body| {
-            let (router, draining) = (Arc::clone(&router), draining.clone());
+        .then(move |method, path: warp::path::FullPath, query, headers, body| {
             let request = request(method, path.as_str(), query, headers, body, &router);
-            async move { Ok::<_, Infallible>(router.dispatch(request, &draining).await) }
+            Arc::clone(&router).dispatch(request)
         })
 }
 

@@ -1,29 +1,99 @@
 //! The producer on Kafka: idempotent, `acks=all`, with a deadline (DESIGN section 5, "Gateway produce").
 
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
+use dashmap::DashMap;
+use rdkafka::ClientContext;
+use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use rdkafka::message::{Header, Message as _, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
+use shared_proto::Lane;
+use tokio::sync::oneshot;
 
 use super::args::KafkaArgs;
-use super::batching::Batches;
+use super::lane_queue::{LaneQueue, Offered};
 use super::producer::{ProduceError, Producer, ToProduce};
 use crate::config::StartError;
 
 /// How long librdkafka waits for more records before it sends a batch.
-const LINGER: Duration = Duration::from_millis(2);
+const LINGER: &str = "1";
 /// How long a batch takes records; less, so that none arrives just after it was sent.
-const OPEN_FOR: Duration = Duration::from_micros(1_500);
+const OPEN_FOR: Duration = Duration::from_micros(800);
+/// Records in librdkafka's queue, and in that of each lane before it.
+const QUEUED: usize = 100_000;
+/// How long the acknowledgements' thread waits before it looks whether anybody still needs it.
+const LOOK: Duration = Duration::from_millis(100);
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A producer on a Kafka cluster. Cheap to clone.
+/// A record that waits for its turn.
+#[derive(Debug)]
+struct Queued {
+    key: Vec<u8>,
+    value: Vec<u8>,
+    headers: OwnedHeaders,
+    since: Instant,
+    delivery: Box<Delivery>,
+}
+
+/// A lane that is written to.
+#[derive(Debug)]
+struct Outgoing {
+    lane: Lane,
+    queue: LaneQueue<Queued>,
+}
+
+/// What librdkafka gives back with a record's outcome.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    outgoing: Arc<Outgoing>,
+    outcome: oneshot::Sender<Result<i64, ProduceError>>,
+}
+
+/// Hands each record's offset to whoever waits for it. (rdkafka's own future producer copies every delivered record for
+/// that.)
+pub(super) struct Acknowledgements {
+    timeout: Duration,
+    /// What they are acknowledgements of; takes what waited for them.
+    producer: OnceLock<Weak<BaseProducer<Self>>>,
+}
+
+impl ClientContext for Acknowledgements {}
+
+impl ProducerContext for Acknowledgements {
+    type DeliveryOpaque = Box<Delivery>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, delivery: Box<Delivery>) {
+        let next = delivery.outgoing.queue.settled();
+        delivery.ends(match result {
+            Ok(message) => Ok(message.offset()),
+            Err((KafkaError::MessageProduction(code), _)) if is_refusal(*code) => {
+                Err(ProduceError::Refused(code.to_string()))
+            }
+            Err((error, _)) => Err(ProduceError::Unknown(error.to_string())),
+        });
+        // A producer that is being dropped takes nothing any more: who waits for those hears that it stopped.
+        if let Some(producer) = self.producer.get().and_then(Weak::upgrade) {
+            hand_over(&producer, next);
+        }
+    }
+}
+
+impl Delivery {
+    fn ends(self: Box<Self>, outcome: Result<i64, ProduceError>) {
+        // Nobody waits any more: the record is where it is all the same.
+        drop(self.outcome.send(outcome));
+    }
+}
+
+/// A producer on a Kafka cluster. Clones share it.
 #[derive(Clone)]
 pub struct KafkaProducer {
-    pub(super) inner: FutureProducer,
+    pub(super) inner: Arc<BaseProducer<Acknowledgements>>,
     log_id: String,
-    batches: Batches,
-    message_timeout: Duration,
+    lanes: Arc<DashMap<Lane, Arc<Outgoing>>>,
     acked: metrics::Histogram,
     failed: metrics::Histogram,
 }
@@ -36,11 +106,22 @@ impl KafkaProducer {
             .set("acks", "all")
             .set("enable.idempotence", "true")
             .set("message.timeout.ms", args.kafka_message_timeout.as_millis().to_string())
-            .set("linger.ms", LINGER.as_millis().to_string())
-            .set("queue.buffering.max.messages", "100000")
+            .set("linger.ms", LINGER)
+            .set("queue.buffering.max.messages", QUEUED.to_string())
             .set("queue.buffering.max.kbytes", "65536");
-        let inner: FutureProducer = config.create().map_err(unreachable)?;
-        let client = inner.clone();
+        let acknowledgements =
+            Acknowledgements { timeout: args.kafka_message_timeout, producer: OnceLock::new() };
+        let inner = BaseProducer::from_config_and_context(&config, acknowledgements);
+        let inner: Arc<BaseProducer<_>> = Arc::new(inner.map_err(unreachable)?);
+        let polled = Arc::downgrade(&inner);
+        drop(inner.context().producer.set(Weak::clone(&polled)));
+        let polling = std::thread::Builder::new().name("acknowledgements".to_owned()).spawn(move || {
+            while let Some(producer) = polled.upgrade() {
+                producer.poll(LOOK);
+            }
+        });
+        polling.map_err(unreachable)?;
+        let client = Arc::clone(&inner);
         let log_id =
             tokio::task::spawn_blocking(move || client.client().fetch_cluster_id(Duration::from_secs(10)))
                 .await
@@ -50,8 +131,7 @@ impl KafkaProducer {
         Ok(Self {
             inner,
             log_id,
-            batches: Batches::new(OPEN_FOR),
-            message_timeout: args.kafka_message_timeout,
+            lanes: Arc::default(),
             acked: metrics::histogram!("event_produce_ack_seconds", "outcome" => "acked"),
             failed: metrics::histogram!("event_produce_ack_seconds", "outcome" => "failed"),
         })
@@ -66,13 +146,25 @@ impl KafkaProducer {
         asked.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     }
 
-    /// Waits for what is queued; blocks the calling task's thread pool, not the runtime.
+    /// Waits for what is queued, in vain when the budget ends.
     pub async fn flush(&self, budget: Duration) {
-        let inner = self.inner.clone();
-        let flushed = tokio::task::spawn_blocking(move || inner.flush(budget)).await;
+        let until = Instant::now() + budget;
+        while Instant::now() < until && !self.lanes.iter().all(|lane| lane.queue.is_idle()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let (inner, left) = (Arc::clone(&self.inner), until.saturating_duration_since(Instant::now()));
+        let flushed = tokio::task::spawn_blocking(move || inner.flush(left)).await;
         if !matches!(flushed, Ok(Ok(()))) {
             tracing::warn!("the producer's queue was not empty at the end of the flush budget");
         }
+    }
+
+    fn outgoing(&self, lane: &Lane) -> Arc<Outgoing> {
+        if let Some(outgoing) = self.lanes.get(lane) {
+            return Arc::clone(&outgoing);
+        }
+        let new = || Arc::new(Outgoing { lane: lane.clone(), queue: LaneQueue::new(OPEN_FOR) });
+        Arc::clone(&self.lanes.entry(lane.clone()).or_insert_with(new))
     }
 }
 
@@ -83,39 +175,60 @@ impl Producer for KafkaProducer {
 
     async fn produce(&self, record: ToProduce<'_>) -> Result<i64, ProduceError> {
         let started = Instant::now();
-        let _place = self.batches.place(record.lane).await;
-        if started.elapsed() >= self.message_timeout {
-            // The batch before had no answer in all that time: this record would not have one either.
-            return Err(ProduceError::QueueFull);
-        }
         let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
         for (key, value) in record.headers {
             headers = headers.insert(Header { key, value: Some(*value) });
         }
-        let message = FutureRecord::to(&record.lane.topic)
-            .partition(record.lane.partition)
-            .key(record.key)
-            .payload(record.value)
-            .headers(headers);
-        let delivery = match self.inner.send_result(message) {
-            Ok(delivery) => delivery,
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
-                return Err(ProduceError::QueueFull);
-            }
-            Err((error, _)) => return Err(ProduceError::Refused(error.to_string())),
-        };
-        let outcome = match delivery.await {
-            Ok(Ok(delivered)) => Ok(delivered.offset),
-            Ok(Err((KafkaError::MessageProduction(code), _))) if is_refusal(code) => {
-                Err(ProduceError::Refused(code.to_string()))
-            }
-            Ok(Err((error, _))) => Err(ProduceError::Unknown(error.to_string())),
-            Err(_) => Err(ProduceError::Unknown("the producer stopped".to_owned())),
-        };
+        let (outcome, settled) = oneshot::channel();
+        let outgoing = self.outgoing(record.lane);
+        let delivery = Box::new(Delivery { outgoing: Arc::clone(&outgoing), outcome });
+        let (key, value) = (record.key.to_vec(), record.value.to_vec());
+        match outgoing.queue.offer(Queued { key, value, headers, since: started, delivery }, QUEUED) {
+            Offered::Go(record) => hand_over(&self.inner, VecDeque::from([record])),
+            Offered::Waits => {}
+            Offered::Full => return Err(ProduceError::QueueFull),
+        }
+        // Without an outcome the producer is gone, with the record or before it.
+        let outcome =
+            settled.await.unwrap_or_else(|_| Err(ProduceError::Unknown("the producer stopped".to_owned())));
         let histogram = if outcome.is_ok() { &self.acked } else { &self.failed };
         histogram.record(started.elapsed());
         outcome
     }
+}
+
+/// Gives records to librdkafka, which reports the outcome of each that it takes.
+fn hand_over(producer: &BaseProducer<Acknowledgements>, mut records: VecDeque<Queued>) {
+    while let Some(record) = records.pop_front() {
+        if let Err((delivery, error)) = hand_over_one(producer, record) {
+            records.extend(delivery.outgoing.queue.settled());
+            delivery.ends(Err(error));
+        }
+    }
+}
+
+fn hand_over_one(
+    producer: &BaseProducer<Acknowledgements>,
+    record: Queued,
+) -> Result<(), (Box<Delivery>, ProduceError)> {
+    let Queued { key, value, headers, since, delivery } = record;
+    if since.elapsed() >= producer.context().timeout {
+        // The batch before had no answer in all that time: this record would not have one either.
+        return Err((delivery, ProduceError::QueueFull));
+    }
+    let outgoing = Arc::clone(&delivery.outgoing);
+    let message = BaseRecord::with_opaque_to(&outgoing.lane.topic, delivery)
+        .partition(outgoing.lane.partition)
+        .key(&key)
+        .payload(&value)
+        .headers(headers);
+    producer.send(message).map_err(|(error, message)| {
+        let error = match error {
+            KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) => ProduceError::QueueFull,
+            error => ProduceError::Refused(error.to_string()),
+        };
+        (message.delivery_opaque, error)
+    })
 }
 
 fn unreachable(problem: impl ToString) -> StartError {

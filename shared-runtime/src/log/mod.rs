@@ -1,10 +1,10 @@
 //! The log: producing with an acknowledgement, and reading lanes.
 
 mod args;
-mod batching;
 mod ends;
 mod kafka_producer;
 mod kafka_reader;
+mod lane_queue;
 pub mod producer;
 pub mod reader;
 mod scan;

@@ -124,13 +124,17 @@ impl LeasedRateLimit {
         if let Try::Decided { allowed, local } = event.take(now_s) {
             return self.decide(allowed, local);
         }
-        let _lease = event.lease.lock().await;
-        loop {
-            match event.take(now_s) {
-                Try::Decided { allowed, local } => return self.decide(allowed, local),
-                Try::Lease { second } => self.lease(&event, event_id, limit_per_second, second).await,
+        // Boxed, so that the requests that find a token are not moved about with the room for leasing.
+        Box::pin(async move {
+            let _lease = event.lease.lock().await;
+            loop {
+                match event.take(now_s) {
+                    Try::Decided { allowed, local } => return self.decide(allowed, local),
+                    Try::Lease { second } => self.lease(&event, event_id, limit_per_second, second).await,
+                }
             }
-        }
+        })
+        .await
     }
 
     /// Fills the window of `second`, or marks it exhausted.

@@ -1,8 +1,8 @@
 //! Database errors, classified once at the driver's edge (DESIGN section 5).
 //!
 //! diesel-async drops MySQL's error codes: deadlocks, lock waits, lost connections and bad data all arrive as
-//! `Unknown` and differ by text only, so the text is what is matched here. Unknown text counts as transient: callers
-//! bound their retries.
+//! `Unknown` and differ by text only, so the text is what is matched here. Text that stands in no list is tried again, but
+//! not for ever.
 
 use diesel::result::{DatabaseErrorKind, Error};
 
@@ -11,12 +11,28 @@ use diesel::result::{DatabaseErrorKind, Error};
 pub enum ErrorClass {
     /// The whole transaction may succeed when run again.
     Transient,
+    /// Nobody knows this text: tried again as if it were transient, [`UNKNOWN_TRIES`] times.
+    Unknown,
     /// Our own pool or the server has no room: run again, never escalate.
     Saturation,
     /// These values can never be written: find the record and park its event.
     Data,
     /// Nothing here will help: schema, rights, a bug.
     Fatal,
+}
+
+/// So often a transaction with an error of unknown text is tried: with the workers' backoff, some 8 seconds.
+pub const UNKNOWN_TRIES: u32 = 10;
+
+impl ErrorClass {
+    /// Whether a transaction that failed after `tries` others is worth another one.
+    pub fn is_retried(self, tries: u32) -> bool {
+        match self {
+            Self::Transient | Self::Saturation => true,
+            Self::Unknown => tries + 1 < UNKNOWN_TRIES,
+            Self::Data | Self::Fatal => false,
+        }
+    }
 }
 
 /// A database error with its class.
@@ -91,6 +107,24 @@ fn class_of_text(text: &str) -> ErrorClass {
         "cannot be null",
         "record refused", // SIGNAL / RAISE of a trigger that an operator put on a table
     ];
+    const TRANSIENT: [&str; 16] = [
+        "try restarting transaction",
+        "onnection",
+        "Input/output error",
+        "I/O error",
+        "IO error",
+        "Broken pipe",
+        "gone away",
+        "timed out",
+        "timeout",
+        "hutdown",
+        "shutting down",
+        "interrupted",
+        "read-only",
+        "read only",
+        "database is locked",
+        "disk I/O",
+    ];
     const SATURATION: [&str; 2] = ["Too many connections", "max_user_connections"];
     let has = |needles: &[&str]| needles.iter().any(|n| text.contains(n));
     if is_fatal(text) {
@@ -99,8 +133,10 @@ fn class_of_text(text: &str) -> ErrorClass {
         ErrorClass::Data
     } else if has(&SATURATION) {
         ErrorClass::Saturation
-    } else {
+    } else if has(&TRANSIENT) {
         ErrorClass::Transient
+    } else {
+        ErrorClass::Unknown
     }
 }
 
@@ -135,6 +171,8 @@ mod tests {
             ("Input/output error: connection closed", ErrorClass::Transient),
             ("Server shutdown in progress", ErrorClass::Transient),
             ("database is locked", ErrorClass::Transient),
+            ("Query execution was interrupted", ErrorClass::Transient),
+            ("The server is out of porridge", ErrorClass::Unknown),
             ("Too many connections", ErrorClass::Saturation),
             ("Data too long for column 'title' at row 1", ErrorClass::Data),
             ("CONSTRAINT `CONSTRAINT_1` failed for `events`.`event_stock`", ErrorClass::Data),
@@ -144,6 +182,15 @@ mod tests {
         ] {
             assert_eq!(unknown(text), class, "{text}");
         }
+    }
+
+    #[test]
+    fn only_unknown_text_wears_out() {
+        use ErrorClass::{Data, Fatal, Saturation, Transient, Unknown};
+        assert!([Transient, Saturation].iter().all(|class| class.is_retried(u32::MAX - 1)));
+        assert!(![Data, Fatal].iter().any(|class| class.is_retried(0)));
+        assert!((0..UNKNOWN_TRIES - 1).all(|tries| Unknown.is_retried(tries)));
+        assert!(!Unknown.is_retried(UNKNOWN_TRIES - 1));
     }
 
     #[test]

@@ -107,13 +107,13 @@ impl<S: LaneStore, P: Producer> Attempts<S, P> {
                 Err(error @ ApplyError::ChangedOutsideTheLog { .. }) => {
                     return Attempted::ChangedOutsideTheLog(error.to_string());
                 }
-                Err(ApplyError::Store(error)) => match error.class {
-                    ErrorClass::Transient | ErrorClass::Saturation => {
-                        tries = self.wait(tries, &error, cancel).await;
-                    }
-                    ErrorClass::Data => return Attempted::Failing { record: None, why: error.message },
-                    ErrorClass::Fatal => return Attempted::Refused(error.message),
-                },
+                Err(ApplyError::Store(error)) if error.class.is_retried(tries) => {
+                    tries = self.wait(tries, &error, cancel).await;
+                }
+                Err(ApplyError::Store(error)) if error.class == ErrorClass::Data => {
+                    return Attempted::Failing { record: None, why: error.message };
+                }
+                Err(ApplyError::Store(error)) => return Attempted::Refused(error.message),
             }
         }
     }
@@ -150,9 +150,7 @@ impl<S: LaneStore, P: Producer> Attempts<S, P> {
                     }
                 }
                 Err(ApplyError::Fenced) => return Attempted::FenceLost,
-                Err(ApplyError::Store(error))
-                    if matches!(error.class, ErrorClass::Transient | ErrorClass::Saturation) =>
-                {
+                Err(ApplyError::Store(error)) if error.class.is_retried(tries) => {
                     tries = self.wait(tries, &error, cancel).await;
                 }
                 Err(error) => {

@@ -18,8 +18,8 @@ use crate::log::reader::Record;
 /// When a batch is cut.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct Batching {
-    /// Records a batch, at most 2,000 (one INSERT).
-    #[arg(long = "batch-records", env = "BATCH_RECORDS", default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..=2_000))]
+    /// Records a batch, at most 5,000 (one INSERT, and one transaction's locks).
+    #[arg(long = "batch-records", env = "BATCH_RECORDS", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..=5_000))]
     pub records: u64,
     /// Age of the oldest record at which a smaller batch is cut.
     #[arg(long = "batch-age", env = "BATCH_AGE", default_value = "20ms", value_parser = humantime::parse_duration)]
@@ -28,7 +28,7 @@ pub struct Batching {
 
 impl Default for Batching {
     fn default() -> Self {
-        Self { records: 2_000, age: Duration::from_millis(20) }
+        Self { records: 5_000, age: Duration::from_millis(20) }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use shared_domain::Violation;
 
-use crate::store::error_class::{ErrorClass, StoreError};
+use crate::store::error_class::StoreError;
 
 /// Why a change was not made; nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +38,7 @@ impl CommandError {
 
     /// Whether the whole transaction may succeed when run again.
     pub(crate) fn may_pass(&self) -> bool {
-        matches!(self, Self::Store(e) if matches!(e.class, ErrorClass::Transient | ErrorClass::Saturation))
+        matches!(self, Self::Store(e) if e.class.is_retried(0))
     }
 }
 

@@ -53,14 +53,14 @@ impl LaneTx for LaneConn<'_> {
     async fn lane_rows(&mut self, lane: i32, ids: &[EventId]) -> Result<Vec<LaneRow>, StoreError> {
         let mut rows = Vec::with_capacity(ids.len());
         for ids in ids.chunks(IDS) {
-            rows.extend(
-                event_lane::table
-                    .filter(event_lane::lane.eq(lane))
-                    .filter(event_lane::event_id.eq_any(ids.iter().copied()))
-                    .select(LaneRow::as_select())
-                    .load(self.0)
-                    .await?,
-            );
+            let query =
+                event_lane::table.filter(event_lane::lane.eq(lane)).select(LaneRow::as_select()).into_boxed();
+            let query = match ids {
+                // Most batches are of one event, and this text is prepared once.
+                [id] => query.filter(event_lane::event_id.eq(*id)),
+                ids => query.filter(event_lane::event_id.eq_any(ids.iter().copied())),
+            };
+            rows.extend(query.load(self.0).await?);
         }
         Ok(rows)
     }
@@ -68,15 +68,16 @@ impl LaneTx for LaneConn<'_> {
     async fn stock_rows(&mut self, lane: i32, ids: &[EventId]) -> Result<Vec<StockRow>, StoreError> {
         let mut rows = Vec::new();
         for ids in ids.chunks(IDS) {
-            rows.extend(
-                event_stock::table
-                    .filter(event_stock::lane.eq(lane))
-                    .filter(event_stock::event_id.eq_any(ids.iter().copied()))
-                    .order((event_stock::event_id, event_stock::option_index))
-                    .select(StockRow::as_select())
-                    .load(self.0)
-                    .await?,
-            );
+            let query = event_stock::table
+                .filter(event_stock::lane.eq(lane))
+                .order((event_stock::event_id, event_stock::option_index))
+                .select(StockRow::as_select())
+                .into_boxed();
+            let query = match ids {
+                [id] => query.filter(event_stock::event_id.eq(*id)),
+                ids => query.filter(event_stock::event_id.eq_any(ids.iter().copied())),
+            };
+            rows.extend(query.load(self.0).await?);
         }
         Ok(rows)
     }

@@ -23,14 +23,76 @@ mod functions {
     }
 }
 
+/// Entries a statement: 13 parameters each, and SQLite takes 32,766.
+const ROWS: usize = 2_500;
+
 /// Inserts all rows, or none.
 pub async fn insert_entry_rows(
     conn: &mut Conn,
     rows: &[crate::store::rows::EntryRow],
 ) -> diesel::QueryResult<()> {
-    insert_rows!(conn, crate::store::schema::event_entry::table, rows.to_vec()).map(drop)
+    use diesel::Connection as _;
+    let rows = rows.to_vec();
+    // A savepoint inside the batch's transaction: a duplicate in a later statement takes the earlier ones back.
+    conn.spawn_blocking(move |conn| {
+        conn.transaction(|conn| {
+            rows.chunks(ROWS).try_for_each(|rows| {
+                let insert = diesel::insert_into(crate::store::schema::event_entry::table).values(rows);
+                diesel::RunQueryDsl::execute(insert, conn).map(drop)
+            })
+        })
+    })
+    .await
 }
 
 #[path = "../queries/mod.rs"]
 mod queries;
 pub use queries::*;
+
+#[cfg(test)]
+mod tests {
+    use diesel::QueryDsl as _;
+    use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
+
+    use super::*;
+    use crate::store::DatabaseArgs;
+    use crate::store::error_class::is_duplicate_key;
+    use crate::store::rows::EntryRow;
+    use crate::store::schema::event_entry;
+
+    fn row(seq: i64, entry: i64) -> EntryRow {
+        EntryRow {
+            event_id: 1,
+            lane: 0,
+            seq,
+            entry_id: i128::from(entry).to_be_bytes().to_vec(),
+            member_id: entry,
+            status: 2,
+            reason: None,
+            option_index: None,
+            reward_amount: 0,
+            entry_rank: None,
+            log_offset: seq,
+            accepted_at: 0,
+            decided_at: 0,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_duplicate_far_behind_leaves_no_row_of_its_batch() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db").display().to_string();
+        let args = DatabaseArgs { database_url: Some(format!("sqlite://{path}")), ..DatabaseArgs::default() };
+        crate::store::migrate(args.database_url.as_deref().unwrap(), false).await.unwrap();
+        let mut conn = Conn::establish(&path).await.unwrap();
+        let kept = conn.transaction(async |tx| {
+            insert_entry_rows(tx, &[row(1, 5_000)]).await?;
+            let batch: Vec<EntryRow> = (2..=5_001).map(|seq| row(seq, seq - 1)).collect();
+            let error = insert_entry_rows(tx, &batch).await.unwrap_err();
+            assert!(is_duplicate_key(&error), "{error}");
+            insert_entry_rows(tx, &batch[..4_999]).await?;
+            event_entry::table.count().get_result::<i64>(tx).await
+        });
+        assert_eq!(kept.await.unwrap(), 5_000);
+    }
+}
