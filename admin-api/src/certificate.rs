@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::view;
 
 /// A moment after another; years of more than four digits are for ever.
-fn later(at: Millis, by: Duration) -> Value {
+fn later(at: Millis, by: Duration) -> String {
     view::time(at.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
 }
 
@@ -46,8 +46,8 @@ pub(crate) fn of_event(
         "contacts_destroyed": state.map_or(0, |state| state.contacts_destroyed),
         "entries_kept": state.map_or(0, |state| state.entries_kept),
         "log_ranges": ranges,
-        "backups_expire_at": completed_at.map_or(Value::Null, |at| later(at, backup_life)),
-        "completed_at": completed_at.map_or(Value::Null, view::time),
+        "backups_expire_at": completed_at.map(|at| later(at, backup_life)),
+        "completed_at": completed_at.map(view::time),
         "signature": null,
     })
 }
@@ -85,7 +85,7 @@ pub(crate) fn of_member(erasure: &MemberErasure, backup_life: Duration, log_life
         "erased_at": view::time(erasure.erased_at),
         "contacts_destroyed": erasure.contacts_destroyed,
         "events": erasure.events,
-        "sealed_copies_until": log_life.map_or(Value::Null, |life| later(erasure.erased_at, life)),
+        "sealed_copies_until": log_life.map(|life| later(erasure.erased_at, life)),
         "backups_expire_at": later(erasure.erased_at, backup_life),
     })
 }

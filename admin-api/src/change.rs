@@ -94,7 +94,7 @@ impl Admin {
         let now = asked.now;
         let parts = &self.parts;
         let lives = (parts.backup_life, parts.log_life);
-        let render = move |changed: &Changed| (status, render(changed, now, lives).to_string());
+        let render = move |changed: &Changed| (status, render(changed, now, lives));
         let answered = parts.store.change(&asked, &change, &*parts.random, &render).await?;
         self.wake.notify_one();
         if matches!(change, Change::Delete(_)) {
@@ -109,12 +109,16 @@ impl Admin {
     }
 }
 
-fn render(changed: &Changed, now: i64, lives: (Duration, Option<Duration>)) -> serde_json::Value {
-    match changed {
-        Changed::Event(row) => view::event(row, &EventFacts::default(), now),
-        Changed::Command(command) => view::command(command),
-        Changed::Erasure(erasure) => certificate::of_member(erasure, lives.0, lives.1),
-    }
+fn render(changed: &Changed, now: i64, lives: (Duration, Option<Duration>)) -> String {
+    let text = match changed {
+        Changed::Event(row) => serde_json::to_string(&view::event(row, &EventFacts::default(), now)),
+        Changed::Command(command) => serde_json::to_string(&view::command(command)),
+        Changed::Erasure(erasure) => {
+            serde_json::to_string(&certificate::of_member(erasure, lives.0, lives.1))
+        }
+    };
+    // Strings, numbers and maps under string keys always serialise.
+    text.unwrap_or_default()
 }
 
 /// The Idempotency-Key with the hash of what was asked: bodies that mean the same are the same.

@@ -4,39 +4,57 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use shared_domain::{ComplianceDraft, ContactCollection, EventDraft, EventId, Lifecycle, LimitsDraft};
 use shared_proto::Topic;
 use shared_runtime::http::{Params, Problem, Request, Response};
 use shared_runtime::store::commands::Change;
+use utoipa::ToSchema;
 
 use crate::change::answer;
 use crate::routes::{Answer, OPS, READ, WRITE};
 use crate::{Admin, problem, view};
 
 /// A body without members.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Nothing {}
 
-#[derive(Debug, Serialize, Deserialize)]
+/// More stock of an option.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct StockBody {
+#[schema(as = StockAdded)]
+pub(crate) struct StockBody {
+    /// Name of an option of the event.
     option: String,
+    /// How many more; the reward's bounds hold for the sum.
+    #[schema(minimum = 1)]
     add: i64,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+/// The high-traffic flag.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct HighTrafficBody {
+#[schema(as = HighTraffic)]
+pub(crate) struct HighTrafficBody {
     enabled: bool,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+/// Without members: every parked record of the event is decided again.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct UnparkBody {
+#[schema(as = Unpark)]
+pub(crate) struct UnparkBody {
+    /// Offset of the one record to give up, as `REJECTED(UNDECIDABLE)`.
     reject: Option<i64>,
+    /// Its lane, where several have parked that offset.
     lane: Option<i32>,
+}
+
+/// Every event that is parked somewhere.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Parked)]
+pub(crate) struct ParkedListJson {
+    parked: Vec<view::ParkedJson>,
 }
 
 pub(crate) async fn schedule(admin: Arc<Admin>, mut request: Request, params: Params) -> Answer {
@@ -154,8 +172,7 @@ pub(crate) async fn parked(admin: Arc<Admin>, request: Request, _: Params) -> An
     admin.staff(&request, OPS).await?;
     request.only_query(&[])?;
     let rows = admin.ask(|store| async move { store.parked_events().await }).await?;
-    let parked: Vec<Value> = rows.iter().map(view::parked).collect();
-    Ok(Response::ok(&json!({"parked": parked})))
+    Ok(Response::ok(&ParkedListJson { parked: rows.iter().map(view::parked).collect() }))
 }
 
 pub(crate) async fn unpark(admin: Arc<Admin>, mut request: Request, params: Params) -> Answer {

@@ -7,6 +7,7 @@ mod commands;
 mod cursor;
 mod deletion;
 mod desk;
+mod docs;
 mod eraser;
 mod events;
 mod mirror;
@@ -17,6 +18,7 @@ mod stats;
 mod view;
 mod winners;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +32,7 @@ use shared_runtime::lifecycle::Lifecycle;
 use shared_runtime::log::LogEnds;
 use shared_runtime::log::producer::Producer;
 use shared_runtime::redis::RedisClient;
+use shared_runtime::service;
 use shared_runtime::store::{KeyStore, Store};
 use tokio::sync::Notify;
 
@@ -89,6 +92,24 @@ impl Admin {
             parts,
             wake: Arc::new(Notify::new()),
         }
+    }
+
+    /// Listens, and runs the relay over a producer and the mirror of live limits. Gives the address. Errors: an address
+    /// that cannot be bound, a CORS origin that is none.
+    pub async fn start<P: Producer>(
+        parts: AdminParts,
+        addr: SocketAddr,
+        limits: HttpLimits,
+        producer: Arc<P>,
+        life: &Lifecycle,
+    ) -> Result<SocketAddr, ConfigError> {
+        let admin = Self::new(parts);
+        let router = admin.router(limits)?;
+        let (listener, addr) = service::bind("ADMIN_ADDR", addr).await?;
+        tracing::info!(%addr, "listening");
+        admin.spawn_background(life, producer);
+        service::spawn_http(life, "admin-listener", listener, router);
+        Ok(addr)
     }
 
     /// The listener's routes. Errors: a CORS origin that is none.

@@ -62,7 +62,7 @@ async fn start(args: AdminProcessArgs, process: &Process) -> Result<(), StartErr
     let topics = check_topics(&args.kafka).await?;
     admin_api::check_key_encryption_key(&keys, &wrapping).await?;
     let producer = Arc::new(KafkaProducer::connect(&args.kafka).await?);
-    let admin = Admin::new(AdminParts {
+    let parts = AdminParts {
         store: store.clone(),
         redis: Some(redis),
         verifier,
@@ -77,15 +77,11 @@ async fn start(args: AdminProcessArgs, process: &Process) -> Result<(), StartErr
         wrapping,
         backup_life: args.admin.backup_life,
         log_life: longest_life(&args.kafka, &topics),
-    });
-    let router = admin.router(args.http)?;
-    let (listener, addr) = service::bind("ADMIN_ADDR", args.admin.admin_addr).await?;
-    tracing::info!(%addr, "listening");
+    };
     process.life.watch("database", move || {
         let store = store.clone();
         async move { store.ping().await.map_err(|error| error.to_string()) }
     });
-    admin.spawn_background(&process.life, producer);
-    service::spawn_http(&process.life, "admin-listener", listener, router);
+    Admin::start(parts, args.admin.admin_addr, args.http, producer, &process.life).await?;
     Ok(())
 }

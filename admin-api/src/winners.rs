@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::{Value, json};
-use shared_domain::{Contact, EntryId, EventId};
+use serde::Serialize;
+use serde_json::json;
+use shared_domain::{Contact, EntryId, EventId, MemberId};
 use shared_runtime::auth::Staff;
 use shared_runtime::contact::ContactSecretKey;
 use shared_runtime::http::{Page, Params, Problem, Request, Response, StreamError};
@@ -15,6 +16,7 @@ use shared_runtime::store::desk::{Place, WinnerRow};
 use shared_runtime::store::error_class::StoreError;
 use shared_runtime::store::rows::{AuditLine, EventRow};
 use tokio::task::JoinHandle;
+use utoipa::ToSchema;
 use uuid::Uuid;
 use warp::http::{HeaderValue, header};
 
@@ -23,7 +25,7 @@ use crate::{Admin, cursor, problem, view};
 
 /// Rows a query. Two blocks are in memory: one that is sent, one that is read meanwhile.
 const BLOCK: i64 = 2_000;
-const COLUMNS: [&str; 9] = [
+pub(crate) const COLUMNS: [&str; 9] = [
     "entry_id",
     "member_id",
     "rank",
@@ -37,6 +39,42 @@ const COLUMNS: [&str; 9] = [
 
 /// In the place of a contact that does not open: it was sealed for another entry, or changed.
 const UNREADABLE: &str = "UNREADABLE";
+
+/// A page of winners, by lane and place.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Winners)]
+pub(crate) struct WinnersJson {
+    winners: Vec<WinnerJson>,
+    #[schema(required)]
+    next_cursor: Option<String>,
+}
+
+/// A winner.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Winner)]
+struct WinnerJson {
+    #[schema(required)]
+    entry_id: Option<Uuid>,
+    #[schema(value_type = i64)]
+    member_id: MemberId,
+    /// Among the winners, 1..N; null in events of several lanes.
+    #[schema(required)]
+    rank: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    option: Option<String>,
+    reward_amount: i64,
+    #[schema(format = DateTime)]
+    decided_at: String,
+    /// Only for scope `contacts:read`, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    contact: Option<Contact>,
+    /// `UNREADABLE`: there is one that does not open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    contact_error: Option<&'static str>,
+}
 
 pub(crate) async fn get(admin: Arc<Admin>, request: Request, params: Params) -> Answer {
     let staff = admin.staff(&request, READ).await?;
@@ -61,8 +99,8 @@ pub(crate) async fn get(admin: Arc<Admin>, request: Request, params: Params) -> 
     let (rows, next) =
         admin.ask(move |store| async move { page_of(&store, id, after, limit, key).await }).await?;
     let options = options(&event);
-    let winners: Vec<Value> = rows.iter().map(|row| winner(row, &options)).collect();
-    Ok(Response::ok(&json!({"winners": winners, "next_cursor": next})))
+    let winners = rows.iter().map(|row| winner(row, &options)).collect();
+    Ok(Response::ok(&WinnersJson { winners, next_cursor: next }))
 }
 
 /// What opens the event's contacts, for those who may read them; none where it has no key, or none any more.
@@ -212,23 +250,17 @@ fn option<'o>(row: &WinnerRow, options: &'o [String]) -> Option<&'o str> {
     options.get(usize::try_from(row.option_index?).ok()?).map(String::as_str)
 }
 
-fn winner(Winner { row, contact }: &Winner, options: &[String]) -> Value {
-    let mut view = json!({
-        "entry_id": Uuid::from_slice(&row.entry_id).ok(),
-        "member_id": row.member_id,
-        "rank": row.entry_rank,
-        "reward_amount": row.reward_amount,
-        "decided_at": view::time(row.decided_at),
-    });
-    if let Some(option) = option(row, options) {
-        view["option"] = option.into();
+fn winner(Winner { row, contact }: &Winner, options: &[String]) -> WinnerJson {
+    WinnerJson {
+        entry_id: Uuid::from_slice(&row.entry_id).ok(),
+        member_id: row.member_id,
+        rank: row.entry_rank,
+        option: option(row, options).map(ToOwned::to_owned),
+        reward_amount: row.reward_amount,
+        decided_at: view::time(row.decided_at),
+        contact: contact.as_ref().and_then(|contact| contact.as_ref().ok()).cloned(),
+        contact_error: matches!(contact, Some(Err(Unreadable))).then_some(UNREADABLE),
     }
-    match contact {
-        None => {}
-        Some(Ok(contact)) => view["contact"] = json!(contact),
-        Some(Err(Unreadable)) => view["contact_error"] = UNREADABLE.into(),
-    }
-    view
 }
 
 fn csv(admin: &Admin, event: &EventRow, key: Option<Arc<ContactSecretKey>>) -> Response {
@@ -283,14 +315,13 @@ fn cells(Winner { row, contact }: &Winner, options: &[String]) -> [String; COLUM
         Some(Ok(contact)) => [&contact.phone_number, &contact.email, &contact.address]
             .map(|part| escaped(part.as_deref().unwrap_or_default())),
     };
-    let text = |value: Value| value.as_str().unwrap_or_default().to_owned();
     [
         Uuid::from_slice(&row.entry_id).map(|id| id.to_string()).unwrap_or_default(),
         row.member_id.to_string(),
         row.entry_rank.map(|rank| rank.to_string()).unwrap_or_default(),
         escaped(option(row, options).unwrap_or_default()),
         row.reward_amount.to_string(),
-        text(view::time(row.decided_at)),
+        view::time(row.decided_at),
         phone_number,
         email,
         address,

@@ -7,7 +7,7 @@ use futures::FutureExt;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use shared_domain::{EntryId, EntryStatus, EventId, EventType, MemberId, Millis, Receipt, Violation};
+use shared_domain::{Contact, EntryId, EventId, EventType, MemberId, Millis, Receipt, Violation};
 use shared_proto::v1::{self, log_record::Kind};
 use shared_proto::{
     EVENT_ID, REQUEST_ID, SCHEMA_VERSION, SUPPORTED_SCHEMA_VERSION, TRACEPARENT, lane_of_member,
@@ -15,33 +15,46 @@ use shared_proto::{
 use shared_runtime::http::{Params, Problem, Request, Response};
 use shared_runtime::log::producer::{ProduceError, Producer, ToProduce};
 use shared_runtime::redis::Decision;
+use utoipa::ToSchema;
 
 use crate::Edge;
 use crate::contact;
-use crate::entry_view::{self, status_name};
+use crate::entry_view::{self, EntryState, state_of};
 use crate::finished::Finished;
 use crate::options;
 use crate::recent::{Recent, RequestHash};
 use crate::snapshot::{EventFacts, EventView, Snapshot};
 
-#[derive(Debug, Default, Deserialize)]
+/// What a member asks for; an empty body asks for the only option.
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct EntryBody {
+pub(crate) struct EntryBody {
+    /// Names in order of preference, none twice.
     #[serde(default)]
+    #[schema(required = false)]
     options: Vec<String>,
+    /// Only for events that collect it with the entry.
     #[serde(default)]
+    #[schema(value_type = Option<Contact>)]
     contact: Option<Value>,
 }
 
-#[derive(Serialize)]
-struct Accepted<'a> {
+/// What became of the request to enter.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Accepted<'a> {
     entry_id: EntryId,
+    #[schema(value_type = i64)]
     event_id: EventId,
+    /// `APPLIED`, `APPLIED_RAFFLE` or `ALREADY_APPLIED`.
     code: &'a str,
-    status: &'a str,
+    status: EntryState,
+    /// Shows the entry at once, to whoever holds it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     receipt: Option<String>,
+    /// Records before it that are not decided.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     ahead: Option<i64>,
 }
 
@@ -121,7 +134,7 @@ pub(crate) async fn post<P: Producer>(
         entry_id,
         event_id,
         code,
-        status: "QUEUED",
+        status: EntryState::Queued,
         receipt: Some(receipt.seal(&event.facts.keys)),
         ahead: Some(ahead),
     };
@@ -145,11 +158,13 @@ fn already<P: Producer>(
     let receipt = recent.map(|recent| recent.receipt(edge.producer.log_id(), event.facts.event_id, entry_id));
     let row = entry_view::known_row(edge, event, entry_id);
     let (status, ahead) = match (&row, &receipt) {
-        (Some(row), _) => (status_name(row.status), None),
+        (Some(row), _) => (state_of(row.status), None),
         (None, Some(receipt)) if entry_view::lost_for_sure(edge, snapshot, event, receipt) => {
-            (status_name(EntryStatus::Lose.code().into()), None)
+            (EntryState::Lose, None)
         }
-        (None, Some(receipt)) => ("QUEUED", Some(entry_view::ahead(event, receipt.lane, receipt.offset))),
+        (None, Some(receipt)) => {
+            (EntryState::Queued, Some(entry_view::ahead(event, receipt.lane, receipt.offset)))
+        }
         (None, None) => return Ok(None),
     };
     let body = Accepted {

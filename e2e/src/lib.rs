@@ -6,6 +6,7 @@ pub mod bench;
 pub mod campaign;
 pub mod cluster;
 pub mod column;
+pub mod contract;
 pub mod crowd;
 pub mod http;
 pub mod load;

@@ -11,6 +11,7 @@ use shared_runtime::store::{DatabaseArgs, Store};
 use tempfile::TempDir;
 
 use crate::column::Column;
+use crate::contract::Contract;
 use crate::http::{Answer, bearer, call};
 use crate::process::{Process, binary, free_port};
 use crate::sql::execute;
@@ -23,6 +24,10 @@ pub struct System {
     pub public: SocketAddr,
     /// Admin listener.
     pub admin: SocketAddr,
+    /// What the public listener says of itself.
+    pub public_contract: Contract,
+    /// What the admin listener says of itself.
+    pub admin_contract: Contract,
     /// Signs tokens.
     pub key: DevKey,
     /// Its database.
@@ -78,7 +83,19 @@ impl System {
             process.wait_until_ready(BUDGET).await;
         }
         let store = Store::open(&DatabaseArgs::default(), &database_url).expect("store");
-        Self { public, admin, key, database_url, store, processes, column, folder }
+        let (public_contract, admin_contract) = (Contract::of(public).await, Contract::of(admin).await);
+        Self {
+            public,
+            admin,
+            public_contract,
+            admin_contract,
+            key,
+            database_url,
+            store,
+            processes,
+            column,
+            folder,
+        }
     }
 
     /// On real stores, a worker as after a new deployment.
@@ -117,8 +134,21 @@ impl System {
 
     /// Asks the admin listener with every scope.
     pub async fn ask_admin(&self, method: &str, path: &str, body: Value) -> Answer {
-        let token = self.staff("events:read events:write ops:write");
-        call(self.admin, method, &format!("/admin/v1{path}"), &token, &body).await
+        self.ask_admin_with("", method, path, body).await
+    }
+
+    /// The same with header lines.
+    pub async fn ask_admin_with(&self, headers: &str, method: &str, path: &str, body: Value) -> Answer {
+        let token = self.staff("events:read events:write ops:write") + headers;
+        let path = format!("/admin/v1{path}");
+        let answer = call(self.admin, method, &path, &token, &body).await;
+        keeps(&self.admin_contract, method, &path, answer)
+    }
+
+    /// Asks the public listener without a body.
+    async fn ask_public(&self, method: &str, path: &str, headers: &str) -> Answer {
+        let answer = call(self.public, method, path, headers, &Value::Null).await;
+        keeps(&self.public_contract, method, path, answer)
     }
 
     /// A command of staff; its path under `/commands`.
@@ -169,7 +199,7 @@ impl System {
 
     /// The event as members see it.
     pub async fn event(&self, event: i64) -> Answer {
-        call(self.public, "GET", &format!("/v1/events/{event}"), "", &Value::Null).await
+        self.ask_public("GET", &format!("/v1/events/{event}"), "").await
     }
 
     /// Waits until members see the event in this state.
@@ -180,14 +210,14 @@ impl System {
     /// A member presses the button.
     pub async fn enter(&self, event: i64, member: i64) -> Answer {
         let path = format!("/v1/events/{event}/entries");
-        call(self.public, "POST", &path, &self.member(member), &Value::Null).await
+        self.ask_public("POST", &path, &self.member(member)).await
     }
 
     /// The entry as its receipt shows it.
     pub async fn entry(&self, accepted: &Answer) -> Answer {
         let path = format!("/v1/entries/{}", accepted.text("entry_id"));
         let receipt = format!("x-entry-receipt: {}\r\n", accepted.text("receipt"));
-        call(self.public, "GET", &path, &receipt, &Value::Null).await
+        self.ask_public("GET", &path, &receipt).await
     }
 
     /// The entry once it is decided.
@@ -208,7 +238,7 @@ impl System {
         let path = format!("/v1/entries/{}", accepted.text("entry_id"));
         let mut last = Value::Null;
         self.until("the row is there", async || {
-            let answer = call(self.public, "GET", &path, &self.member(member), &Value::Null).await;
+            let answer = self.ask_public("GET", &path, &self.member(member)).await;
             last = answer.json();
             answer.status == 200
         })
@@ -240,6 +270,14 @@ impl System {
             assert_eq!(failed.next(), None, "{}", process.log());
         }
     }
+}
+
+/// The answer, if the document tells of it.
+fn keeps(contract: &Contract, method: &str, path: &str, answer: Answer) -> Answer {
+    // Somebody may have been killed.
+    let faults = if answer.status == 0 { vec![] } else { contract.faults(method, path, &answer) };
+    assert!(faults.is_empty(), "{}: {answer:?}", faults.join(", "));
+    answer
 }
 
 fn ground() -> (TempDir, DevKey, SocketAddr, SocketAddr) {

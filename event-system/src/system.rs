@@ -21,7 +21,6 @@ use shared_runtime::log::{
     KafkaArgs, KafkaProducer, check_topics, longest_life, partitions_of, shortest_retention,
 };
 use shared_runtime::redis::{RedisArgs, RedisClient};
-use shared_runtime::service::{bind, spawn_http};
 use shared_runtime::store::{DatabaseArgs, KeyStore, KeyStoreArgs, Store, migrate, migrate_key_store};
 use shared_runtime::worker::{Batching, RoleParts, WorkerState};
 use tokio::sync::watch;
@@ -115,7 +114,7 @@ impl System {
         }
         let producer = Arc::new(KafkaProducer::connect(&args.kafka).await?);
 
-        let gateway = Gateway::new(GatewayParts {
+        let gateway = GatewayParts {
             producer: producer.clone(),
             store: store.clone(),
             redis: redis.clone(),
@@ -124,9 +123,9 @@ impl System {
             random: random.clone(),
             backlog: guard.clone(),
             topics: args.kafka.topics(),
-            args: args.gateway.clone(),
-        });
-        let admin = Admin::new(AdminParts {
+            args: args.gateway,
+        };
+        let admin = AdminParts {
             store: store.clone(),
             redis: Some(redis),
             verifier,
@@ -141,19 +140,19 @@ impl System {
             wrapping,
             backup_life: args.admin.backup_life,
             log_life,
-        });
-        let (public, public_addr) = bind("PUBLIC_ADDR", args.gateway.public_addr).await?;
-        let (staff, staff_addr) = bind("ADMIN_ADDR", args.admin.admin_addr).await?;
-        let (router, staff_router) = (gateway.router()?, admin.router(HttpLimits::default())?);
-        gateway.spawn_background(life);
-        let counted = CountedProducer::new(producer.clone(), guard.clone());
-        admin.spawn_background(life, Arc::new(counted));
-        let ended = life.shutdown_token();
-        ended.run_until_cancelled(admin.eraser().opened()).await;
-
-        spawn_http(life, "admin-listener", staff, staff_router);
+        };
+        let counted = Arc::new(CountedProducer::new(producer.clone(), guard.clone()));
+        let staff_addr =
+            Admin::start(admin, args.admin.admin_addr, HttpLimits::default(), counted, life).await?;
+        // Staff are answered from the first moment.
+        let listed = async {
+            while life.not_ready().iter().any(|waits| waits.component == "erasures") {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        life.shutdown_token().run_until_cancelled(listed).await;
         // The worker stops behind the gateway, so that what was acknowledged last is still decided.
-        let worker_stop = spawn_http(life, "public-listener", public, router);
+        let (public_addr, worker_stop) = Gateway::start(gateway, life).await?;
         let budget = life.drain_budget();
         let parts = RoleParts {
             kafka: args.kafka.clone(),

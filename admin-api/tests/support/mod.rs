@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use admin_api::{Admin, AdminParts, Relay};
+use e2e::contract::Contract;
+use e2e::http::Answer;
 use serde_json::{Value, json};
 use shared_domain::{EntryId, EventKeys, LogEntry};
 use shared_proto::v1::{self, log_record::Kind};
@@ -128,6 +130,7 @@ pub struct World {
     pub key: DevKey,
     relay: OnceLock<Relay<MemoryLog>>,
     addr: std::net::SocketAddr,
+    contract: Contract,
     stop: CancellationToken,
     dir: tempfile::TempDir,
     key_store_url: String,
@@ -187,8 +190,9 @@ async fn start(
     let stop = CancellationToken::new();
     let router = admin.router(HttpLimits::default()).unwrap();
     tokio::spawn(serve(listener, router, stop.clone(), Duration::from_secs(1)));
+    let contract = Contract::of(addr).await;
     let (relay, key_store_url) = (OnceLock::new(), key_store_url.to_owned());
-    World { store, keys, clock, admin, log, key, relay, addr, stop, dir, key_store_url }
+    World { store, keys, clock, admin, log, key, relay, addr, contract, stop, dir, key_store_url }
 }
 
 pub fn draft() -> Value {
@@ -274,7 +278,11 @@ impl World {
         stream.read_to_string(&mut text).await.unwrap();
         let status = text.split(' ').nth(1).unwrap().parse().unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        (status, head.to_owned(), dechunked(head, body))
+        let body = dechunked(head, body);
+        let answer = Answer { status, head: head.to_lowercase(), body: body.clone() };
+        let faults = self.contract.faults(method, path, &answer);
+        assert!(faults.is_empty(), "{faults:?}: {answer:?}");
+        (status, head.to_owned(), body)
     }
 
     /// Sends a request and gives the connection.

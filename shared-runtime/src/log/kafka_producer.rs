@@ -82,7 +82,7 @@ impl ProducerContext for Acknowledgements {
 }
 
 impl Delivery {
-    fn ends(self: Box<Self>, outcome: Result<i64, ProduceError>) {
+    fn ends(self, outcome: Result<i64, ProduceError>) {
         // Nobody waits any more: the record is where it is all the same.
         drop(self.outcome.send(outcome));
     }
