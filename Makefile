@@ -13,6 +13,7 @@ SCRIPTS := .ci/run $(wildcard compose/*.sh)
 FAULT_TESTS := real_crash real_servers real_log_identity real_poison real_gateway_crash real_redis real_stock_added real_staff real_draw \
   embedded_restart
 CARGO_DENY_VERSION := 0.20.2
+SCHEMATHESIS := target/schemathesis
 ARGS ?=
 
 .PHONY: help
@@ -29,7 +30,7 @@ demo: ## a stampede on the embedded stack, every promise checked
 serve: ## every role in one process, embedded unless the three URLs are set
 	cargo run --release --bin event-system -- serve $(ARGS)
 
-.PHONY: test test-embedded test-crash
+.PHONY: test test-embedded test-crash test-api
 test: ## all tests, on the real stack too (containers or native; started and stopped here)
 	$(WITH_STACK) bash -ec 'cargo build --workspace --bins; \
 	  cargo test --workspace --features e2e/real-stack --no-fail-fast "$$@"' test $(ARGS)
@@ -41,6 +42,16 @@ test-embedded: ## the tests that need no real stores
 test-crash: ## the long fault campaign: CRASH_ROUNDS (10) rounds of kills on the real stack
 	CRASH_ROUNDS="$${CRASH_ROUNDS:-10}" $(WITH_STACK) bash -ec 'cargo build --workspace --bins; \
 	  cargo test -p e2e -p event-system --features e2e/real-stack --no-fail-fast $(FAULT_TESTS:%=--test %) -- --nocapture'
+
+test-api: $(SCHEMATHESIS)/installed ## schemathesis asks both listeners by their OpenAPI documents: no 5xx, nothing undocumented (MAX_SECONDS each, 90)
+	cargo build -p event-system
+	SCHEMATHESIS=$(CURDIR)/$(SCHEMATHESIS)/bin/schemathesis \
+	  cargo test -p e2e --features schemathesis --test fuzzed_api -- --nocapture
+
+$(SCHEMATHESIS)/installed: e2e/schemathesis/requirements.txt
+	python3 -m venv --clear $(SCHEMATHESIS)
+	$(SCHEMATHESIS)/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement $<
+	touch $@
 
 .PHONY: bench
 bench: ## figures beside the raw ceiling, on the real stack (ARGS="decide --repetitions 3")

@@ -21,6 +21,10 @@ pub struct AdminArgs {
     /// Beacons that draws may name
     #[command(flatten)]
     pub drand: DrandArgs,
+    /// How long the longest-lived backup of the database or the key store is kept: certificates of deletion say when
+    /// the last one dies
+    #[arg(long, env, default_value = "35d", value_parser = humantime::parse_duration)]
+    pub backup_life: Duration,
 }
 
 impl AdminArgs {

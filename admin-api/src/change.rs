@@ -1,9 +1,9 @@
 //! The way of every change: who, which event, what, and the answer that is kept.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::json;
 use sha2::{Digest, Sha256};
 use shared_domain::EventId;
 use shared_runtime::auth::Staff;
@@ -14,7 +14,7 @@ use shared_runtime::store::commands::{
 };
 use shared_runtime::store::error_class::StoreError;
 
-use crate::{Admin, problem, view};
+use crate::{Admin, certificate, problem, view};
 
 const KEY_MAX: usize = 64;
 
@@ -27,10 +27,12 @@ impl Admin {
         scope: &'static str,
     ) -> impl Future<Output = Result<Staff, Problem>> + Send + use<> {
         let (verifier, token) = (Arc::clone(&self.parts.verifier), request.bearer().map(str::to_owned));
+        let is_open = self.eraser.is_open();
         async move {
             let staff = verifier.verify_staff(token.as_deref()).await.map_err(problem::of_auth)?;
             staff.require_scope(scope).map_err(problem::of_auth)?;
-            Ok(staff)
+            // A restored database may still hold what was erased.
+            if is_open { Ok(staff) } else { Err(Problem::unavailable("starting")) }
         }
     }
 
@@ -90,11 +92,15 @@ impl Admin {
 
     async fn work(self, asked: StaffRequest, status: u16, change: Change) -> Result<Answered, CommandError> {
         let now = asked.now;
-        let render = move |changed: &Changed| (status, render(changed, now).to_string());
         let parts = &self.parts;
+        let lives = (parts.backup_life, parts.log_life);
+        let render = move |changed: &Changed| (status, render(changed, now, lives));
         let answered = parts.store.change(&asked, &change, &*parts.random, &render).await?;
         self.wake.notify_one();
         self.wake_draws.notify_one();
+        if matches!(change, Change::Delete(_)) {
+            self.eraser.wake();
+        }
         if let (Change::Limits(event, _) | Change::HighTraffic(event, _), Some(_)) =
             (&change, &answered.changed)
         {
@@ -104,12 +110,17 @@ impl Admin {
     }
 }
 
-fn render(changed: &Changed, now: i64) -> serde_json::Value {
-    match changed {
-        Changed::Event(row) => view::event(row, &EventFacts::default(), now),
-        Changed::Command(command) => view::command(command),
-        Changed::Draw(_, draw_id) => json!({"draw_id": draw_id}),
-    }
+fn render(changed: &Changed, now: i64, lives: (Duration, Option<Duration>)) -> String {
+    let text = match changed {
+        Changed::Event(row) => serde_json::to_string(&view::event(row, &EventFacts::default(), now)),
+        Changed::Command(command) => serde_json::to_string(&view::command(command)),
+        Changed::Draw(_, draw_id) => serde_json::to_string(&view::DrawRequested { draw_id: *draw_id }),
+        Changed::Erasure(erasure) => {
+            serde_json::to_string(&certificate::of_member(erasure, lives.0, lives.1))
+        }
+    };
+    // Strings, numbers and maps under string keys always serialise.
+    text.unwrap_or_default()
 }
 
 /// The Idempotency-Key with the hash of what was asked: bodies that mean the same are the same.

@@ -3,21 +3,37 @@
 use std::sync::Arc;
 
 use chrono::DateTime;
-use serde_json::{Value, json};
+use serde::Serialize;
 use shared_domain::{MemberId, Millis};
 use shared_runtime::http::{Page, Params, Problem, Request, Response};
 use shared_runtime::store::desk::{AuditFilter, Place};
+use utoipa::ToSchema;
 
 use crate::routes::{Answer, READ};
 use crate::{Admin, cursor, view};
 
+/// A page of a member's entries, the newest first.
+#[derive(Serialize, ToSchema)]
+#[schema(as = MemberEntries)]
+pub(crate) struct MemberEntriesJson {
+    entries: Vec<view::MemberEntryJson>,
+    #[schema(required)]
+    next_cursor: Option<String>,
+}
+
+/// A page of the audit log, the newest first.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditLines)]
+pub(crate) struct AuditLinesJson {
+    audit: Vec<view::AuditJson>,
+    #[schema(required)]
+    next_cursor: Option<String>,
+}
+
 /// Why did this member lose? Every decided entry, with its place and the review number that judged it.
 pub(crate) async fn member_entries(admin: Arc<Admin>, request: Request, params: Params) -> Answer {
     admin.staff(&request, READ).await?;
-    let text = params.get("member_id");
-    // One id has one spelling.
-    let member = text.parse::<MemberId>().ok().filter(|id| id.to_string() == text);
-    let member = member.ok_or_else(|| Problem::missing("MEMBER_NOT_FOUND", "this is no member id"))?;
+    let member = member_of(&params)?;
     request.only_query(&["limit", "cursor"])?;
     let page = Page::of(&request)?;
     let before = cursor::parse(page.cursor.as_deref(), |[event, lane, seq]| {
@@ -31,8 +47,15 @@ pub(crate) async fn member_entries(admin: Arc<Admin>, request: Request, params: 
         .last()
         .filter(|_| full)
         .map(|row| cursor::of([row.entry.event_id, i64::from(row.entry.lane), row.entry.seq]));
-    let entries: Vec<Value> = rows.iter().map(view::member_entry).collect();
-    Ok(Response::ok(&json!({"entries": entries, "next_cursor": next})))
+    let entries = rows.iter().map(view::member_entry).collect();
+    Ok(Response::ok(&MemberEntriesJson { entries, next_cursor: next }))
+}
+
+/// The member in the path. One id has one spelling. Errors: 404.
+pub(crate) fn member_of(params: &Params) -> Result<MemberId, Problem> {
+    let text = params.get("member_id");
+    let member = text.parse::<MemberId>().ok().filter(|id| id.to_string() == text);
+    member.ok_or_else(|| Problem::missing("MEMBER_NOT_FOUND", "this is no member id"))
 }
 
 /// Filters: `event_id`, `actor`, `action`, `from`, `until`. Newest first.
@@ -57,8 +80,8 @@ pub(crate) async fn audit(admin: Arc<Admin>, request: Request, _: Params) -> Ans
     let rows = admin.ask(move |store| async move { store.audit_lines(&filter, before, limit).await }).await?;
     let full = rows.len() == page.limit as usize;
     let next = rows.last().filter(|_| full).map(|(id, _)| cursor::of([*id]));
-    let audit: Vec<Value> = rows.iter().map(|(_, line)| view::audit(line)).collect();
-    Ok(Response::ok(&json!({"audit": audit, "next_cursor": next})))
+    let audit = rows.iter().map(|(_, line)| view::audit(line)).collect();
+    Ok(Response::ok(&AuditLinesJson { audit, next_cursor: next }))
 }
 
 fn moment(request: &Request, name: &str) -> Result<Option<Millis>, Problem> {

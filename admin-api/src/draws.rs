@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use shared_domain::draw::{DrawPhase, Trust};
+use shared_domain::draw::{DrawPhase, DrawRecord, Trust};
 use shared_domain::{EntryId, EventId, HexBytes, Lifecycle};
 use shared_runtime::draw::public_record;
 use shared_runtime::http::{Params, Problem, Request, Response};
@@ -13,16 +12,20 @@ use shared_runtime::store::commands::Change;
 use shared_runtime::store::draw::{DrawLane, DrawParts};
 use shared_runtime::store::error_class::StoreError;
 use shared_runtime::store::rows::EventRow;
+use utoipa::ToSchema;
 
 use crate::change::answer;
+use crate::commands::Nothing;
 use crate::routes::{Answer, DRAWS, READ};
 use crate::{Admin, problem};
 
 const REASON_MAX: usize = 1_000;
 
-#[derive(Debug, Serialize, Deserialize)]
+/// What staff want of a draw.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
-struct DrawBody {
+pub(crate) struct DrawBody {
+    /// Run through to PUBLISHED; otherwise stop before it.
     publish: bool,
 }
 
@@ -32,21 +35,42 @@ impl Default for DrawBody {
     }
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+/// A drand round, as its chain signed it.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Nothing {}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BeaconBody {
+pub(crate) struct BeaconBody {
     round: u64,
+    #[schema(value_type = String)]
     signature: HexBytes,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+/// Why an entry is taken out.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct DisqualifyBody {
+pub(crate) struct DisqualifyBody {
+    /// Stands in the public record.
     reason: String,
+}
+
+/// A draw as staff see it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DrawJson {
+    phase: DrawPhase,
+    progress: DrawProgress,
+    record: DrawRecord,
+}
+
+/// How far a draw has come.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DrawProgress {
+    requested: bool,
+    publish: bool,
+    #[schema(required)]
+    entrants: Option<i64>,
+    places_stored: i64,
+    places_applied: i64,
+    /// What it cannot go on without.
+    waiting_for: Vec<String>,
 }
 
 pub(crate) async fn run(admin: Arc<Admin>, mut request: Request, params: Params) -> Answer {
@@ -101,15 +125,15 @@ pub(crate) async fn get(admin: Arc<Admin>, request: Request, params: Params) -> 
     let (row, parts, lanes) = seen.ok_or_else(missing)?;
     let record = public_record(&parts).map_err(|error| problem::of_store(&error))?;
     let draw = &parts.row;
-    let progress = json!({
-        "requested": draw.requested,
-        "publish": draw.publish,
-        "entrants": draw.entrants,
-        "places_stored": draw.stored_places,
-        "places_applied": draw.applied_places,
-        "waiting_for": waiting_for(&row, &parts, &lanes),
-    });
-    Ok(Response::ok(&json!({"phase": record.phase, "progress": progress, "record": record})))
+    let progress = DrawProgress {
+        requested: draw.requested,
+        publish: draw.publish,
+        entrants: draw.entrants,
+        places_stored: draw.stored_places,
+        places_applied: draw.applied_places,
+        waiting_for: waiting_for(&row, &parts, &lanes),
+    };
+    Ok(Response::ok(&DrawJson { phase: record.phase, progress, record }))
 }
 
 type Seen = Option<(EventRow, DrawParts, Vec<DrawLane>)>;
@@ -121,20 +145,19 @@ async fn look(store: &Store, event: EventId) -> Result<Seen, StoreError> {
     Ok(Some((row, parts, store.draw_lanes(event).await?)))
 }
 
-/// What the draw cannot go on without.
-fn waiting_for(row: &EventRow, parts: &DrawParts, lanes: &[DrawLane]) -> Vec<Value> {
+fn waiting_for(row: &EventRow, parts: &DrawParts, lanes: &[DrawLane]) -> Vec<String> {
     let topic = row.topic.as_deref().unwrap_or_default();
     let mut awaited = Vec::new();
     if row.lifecycle == Lifecycle::Closing.code() {
         let open = lanes.iter().filter(|lane| !lane.closed);
-        awaited.extend(open.map(|lane| format!("lane {topic}/{} has not applied Closed", lane.lane).into()));
+        awaited.extend(open.map(|lane| format!("lane {topic}/{} has not applied Closed", lane.lane)));
     }
     let parked = lanes.iter().filter(|lane| lane.parked);
-    awaited.extend(parked.map(|lane| format!("lane {topic}/{}: the event is parked", lane.lane).into()));
+    awaited.extend(parked.map(|lane| format!("lane {topic}/{}: the event is parked", lane.lane)));
     let draw = &parts.row;
     let frozen = draw.phase == shared_runtime::store::rows::DrawRow::phase_code(DrawPhase::Frozen);
     if frozen && draw.trust() == Trust::Beacon && draw.beacon_randomness.is_none() {
-        awaited.push(format!("beacon round {}", draw.beacon_round.unwrap_or_default()).into());
+        awaited.push(format!("beacon round {}", draw.beacon_round.unwrap_or_default()));
     }
     awaited
 }

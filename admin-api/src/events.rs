@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 use shared_domain::{EventDraft, EventId, EventStatus, EventType, check_draft};
 use shared_runtime::http::{Page, Params, Problem, Request, Response};
 use shared_runtime::store::commands::{Answered, Change, EventFacts};
 use shared_runtime::store::desk::EventFilter;
 use shared_runtime::store::rows::EventRow;
+use utoipa::ToSchema;
 use warp::http::{HeaderValue, header};
 
 use crate::change::answer;
@@ -16,10 +18,19 @@ use crate::routes::{Answer, READ, WRITE};
 use crate::{Admin, view};
 
 /// A draft may hold 1,000 options and 20,000 characters.
-const DRAFT_BYTES: usize = 512 * 1024;
+pub(crate) const DRAFT_BYTES: usize = 512 * 1024;
 /// A status follows from time and lanes, so events are looked through for it: at most this many a page.
 const LOOKED_THROUGH: usize = 2_000;
 const BLOCK: i64 = 200;
+
+/// A page of events, the newest first.
+#[derive(Serialize, ToSchema)]
+#[schema(as = StaffEvents)]
+pub(crate) struct EventsJson {
+    events: Vec<view::EventJson>,
+    #[schema(required)]
+    next_cursor: Option<String>,
+}
 
 pub(crate) async fn create(admin: Arc<Admin>, mut request: Request, _: Params) -> Answer {
     let staff = admin.staff(&request, WRITE).await?;
@@ -104,7 +115,7 @@ pub(crate) async fn list(admin: Arc<Admin>, request: Request, _: Params) -> Answ
             break None;
         }
     };
-    Ok(Response::ok(&json!({"events": events, "next_cursor": next})))
+    Ok(Response::ok(&EventsJson { events, next_cursor: next }))
 }
 
 /// A query parameter that is one of an enum's names.

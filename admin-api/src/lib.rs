@@ -2,12 +2,16 @@
 
 mod alarms;
 mod args;
+mod certificate;
 mod change;
 mod commands;
 mod cursor;
+mod deletion;
 mod desk;
+mod docs;
 mod draw_runs;
 mod draws;
+mod eraser;
 mod events;
 mod mirror;
 mod problem;
@@ -18,6 +22,7 @@ mod stats;
 mod view;
 mod winners;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,18 +33,20 @@ use shared_runtime::clock::{SharedClock, SharedRandom};
 use shared_runtime::config::ConfigError;
 use shared_runtime::draw::DrawRunner;
 use shared_runtime::http::{HttpLimits, Router};
-use shared_runtime::keys::DecisionKey;
+use shared_runtime::keys::{DecisionKey, KeyEncryptionKey};
 use shared_runtime::lifecycle::Lifecycle;
 use shared_runtime::log::LogEnds;
 use shared_runtime::log::producer::Producer;
 use shared_runtime::redis::RedisClient;
-use shared_runtime::store::Store;
+use shared_runtime::service;
 use shared_runtime::store::commands::EventTopics;
+use shared_runtime::store::{KeyStore, Store};
 use tokio::sync::Notify;
 
 use alarms::Alarms;
 pub use args::AdminArgs;
 pub use draw_runs::DrawRuns;
+pub use eraser::{EraseError, Eraser, check_key_encryption_key};
 pub use mirror::{Mirror, MirrorError};
 pub use relay::Relay;
 pub use reward_totals::RewardTotals;
@@ -70,6 +77,14 @@ pub struct AdminParts {
     pub log_retention: Option<Duration>,
     /// Between an event's end and its `Closed` records.
     pub close_grace: Duration,
+    /// Contact keys of events, and the list of deletions and erasures.
+    pub keys: KeyStore,
+    /// Wraps the contact keys, and signs certificates.
+    pub wrapping: Arc<KeyEncryptionKey>,
+    /// How long the longest-lived backup of either database is kept.
+    pub backup_life: Duration,
+    /// When a record of the log is gone at the latest; `None`: never.
+    pub log_life: Option<Duration>,
 }
 
 /// The admin API. Cheap to clone.
@@ -80,6 +95,7 @@ pub struct Admin {
     wake: Arc<Notify>,
     wake_draws: Arc<Notify>,
     alarms: Alarms,
+    eraser: Eraser,
 }
 
 impl Admin {
@@ -88,11 +104,30 @@ impl Admin {
         let parts = Arc::new(parts);
         Self {
             board: stats::Board::new(Arc::clone(&parts)),
+            eraser: Eraser::new(Arc::clone(&parts)),
             parts,
             wake: Arc::default(),
             wake_draws: Arc::default(),
             alarms: Alarms::default(),
         }
+    }
+
+    /// Listens, and runs the relay over a producer, the draws, the eraser and the mirrors. Gives the address. Errors: an
+    /// address that cannot be bound, a CORS origin that is none.
+    pub async fn start<P: Producer>(
+        parts: AdminParts,
+        addr: SocketAddr,
+        limits: HttpLimits,
+        producer: Arc<P>,
+        life: &Lifecycle,
+    ) -> Result<SocketAddr, ConfigError> {
+        let admin = Self::new(parts);
+        let router = admin.router(limits)?;
+        let (listener, addr) = service::bind("ADMIN_ADDR", addr).await?;
+        tracing::info!(%addr, "listening");
+        admin.spawn_background(life, producer);
+        service::spawn_http(life, "admin-listener", listener, router);
+        Ok(addr)
     }
 
     /// The listener's routes. Errors: a CORS origin that is none.
@@ -114,6 +149,11 @@ impl Admin {
         )
     }
 
+    /// What carries deletions out.
+    pub fn eraser(&self) -> Eraser {
+        self.eraser.clone()
+    }
+
     /// What carries draws on, woken by this API's requests.
     pub fn draw_runs(&self) -> DrawRuns {
         let parts = &self.parts;
@@ -123,8 +163,10 @@ impl Admin {
         DrawRuns::new(parts.store.clone(), runner, Arc::clone(&self.wake_draws), self.alarms.clone())
     }
 
-    /// Runs the relay, the draws, and the mirrors of live limits and reward totals, for the life of the process.
+    /// Runs the relay, the draws, the eraser, and the mirrors of live limits and reward totals, for the life of the
+    /// process. Until the eraser has told the database again what was deleted, requests are answered 503.
     pub fn spawn_background<P: Producer>(&self, life: &Lifecycle, producer: Arc<P>) {
+        self.eraser.spawn(life);
         self.alarms.tell(life);
         let (draws, shutdown) = (self.draw_runs(), life.shutdown_token());
         life.spawn("draws", async move {

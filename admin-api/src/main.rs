@@ -9,12 +9,14 @@ use shared_runtime::auth::{Audiences, AuthArgs};
 use shared_runtime::clock::{SharedRandom, SystemClock, SystemRandom};
 use shared_runtime::config::StartError;
 use shared_runtime::http::HttpLimits;
-use shared_runtime::keys::DecisionKeyArgs;
-use shared_runtime::log::{KafkaArgs, KafkaProducer, check_topics, partitions_of, shortest_retention};
+use shared_runtime::keys::{DecisionKeyArgs, KeyEncryptionArgs};
+use shared_runtime::log::{
+    KafkaArgs, KafkaProducer, check_topics, longest_life, partitions_of, shortest_retention,
+};
 use shared_runtime::redis::{RedisArgs, RedisClient};
 use shared_runtime::service::{self, Binary, Process};
 use shared_runtime::store::commands::EventTopics;
-use shared_runtime::store::{DatabaseArgs, Store};
+use shared_runtime::store::{DatabaseArgs, KeyStore, KeyStoreArgs, Store};
 
 const BINARY: Binary = Binary {
     name: env!("CARGO_PKG_NAME"),
@@ -29,6 +31,10 @@ struct AdminProcessArgs {
     admin: AdminArgs,
     #[command(flatten)]
     database: DatabaseArgs,
+    #[command(flatten)]
+    key_store: KeyStoreArgs,
+    #[command(flatten)]
+    key_encryption: KeyEncryptionArgs,
     #[command(flatten)]
     redis: RedisArgs,
     #[command(flatten)]
@@ -55,9 +61,12 @@ async fn start(args: AdminProcessArgs, process: &Process) -> Result<(), StartErr
     let verifier = args.auth.build(Audiences::Staff, &[args.admin.admin_addr, process.ops_addr]).await?;
     let decision_key = args.decision_key.read()?;
     let chains = Arc::new(args.admin.drand.read()?);
+    let keys = KeyStore::of(&args.key_store, &args.database)?;
+    let wrapping = Arc::new(args.key_encryption.read()?);
     let topics = check_topics(&args.kafka).await?;
+    admin_api::check_key_encryption_key(&keys, &wrapping).await?;
     let producer = Arc::new(KafkaProducer::connect(&args.kafka).await?);
-    let admin = Admin::new(AdminParts {
+    let parts = AdminParts {
         store: store.clone(),
         redis: Some(redis),
         verifier,
@@ -70,15 +79,15 @@ async fn start(args: AdminProcessArgs, process: &Process) -> Result<(), StartErr
         chains,
         log_retention: shortest_retention(&args.kafka, &topics),
         close_grace: args.admin.close_grace,
-    });
-    let router = admin.router(args.http)?;
-    let (listener, addr) = service::bind("ADMIN_ADDR", args.admin.admin_addr).await?;
-    tracing::info!(%addr, "listening");
+        keys,
+        wrapping,
+        backup_life: args.admin.backup_life,
+        log_life: longest_life(&args.kafka, &topics),
+    };
     process.life.watch("database", move || {
         let store = store.clone();
         async move { store.ping().await.map_err(|error| error.to_string()) }
     });
-    admin.spawn_background(&process.life, producer);
-    service::spawn_http(&process.life, "admin-listener", listener, router);
+    Admin::start(parts, args.admin.admin_addr, args.http, producer, &process.life).await?;
     Ok(())
 }

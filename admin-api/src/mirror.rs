@@ -18,7 +18,7 @@ const EVERY: Duration = Duration::from_secs(5);
 /// Events asked for at once: three keys each.
 const BLOCK: usize = 300;
 
-/// What kept the mirror from being put right. The next round tries again.
+/// What kept Redis from being told. It is tried again.
 #[derive(Debug, thiserror::Error)]
 pub enum MirrorError {
     /// The database failed.
@@ -45,8 +45,8 @@ impl Mirror {
     pub async fn run(self, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
             match self.put_right().await {
-                Ok(values) => {
-                    tracing::info!(values, "live limits in Redis put right");
+                Ok(events) => {
+                    tracing::info!(events, "live limits in Redis put right");
                     // A task that ends before the process would end the process.
                     return shutdown.cancelled().await;
                 }
@@ -59,9 +59,9 @@ impl Mirror {
         }
     }
 
-    /// Compares every event that is not over, and writes what differs. Gives the number of values written.
+    /// Compares every event that is not over, and writes what differs. Gives the number of such events.
     pub async fn put_right(&self) -> Result<usize, MirrorError> {
-        let mut written = 0;
+        let mut events_written = 0;
         for events in self.store.live_limits().await?.chunks(BLOCK) {
             let ids: Vec<i64> = events.iter().map(|limits| limits.event_id).collect();
             let mirrored = self.redis.read_live_policies(&ids).await?;
@@ -73,21 +73,13 @@ impl Mirror {
                     raffle_limit: event.raffle_limit_per_second,
                     high_traffic: event.high_traffic,
                 };
-                if there.limit != truth.limit {
-                    self.redis.write_limit(id, truth.limit).await?;
-                    written += 1;
-                }
-                if there.raffle_limit != truth.raffle_limit {
-                    self.redis.write_raffle_limit(id, truth.raffle_limit).await?;
-                    written += 1;
-                }
-                if there.high_traffic != truth.high_traffic {
-                    self.redis.write_high_traffic(id, truth.high_traffic).await?;
-                    written += 1;
+                if there != truth {
+                    write(&self.store, &self.redis, id).await?;
+                    events_written += 1;
                 }
             }
         }
-        Ok(written)
+        Ok(events_written)
     }
 }
 
@@ -98,7 +90,7 @@ impl Admin {
         let Some(redis) = self.parts.redis.clone() else { return };
         let store = self.parts.store.clone();
         let Err(error) = write(&store, &redis, event).await else { return };
-        tracing::warn!(event_id = event, error, "Redis does not know the new limits yet");
+        tracing::warn!(event_id = event, %error, "Redis does not know the new limits yet");
         tokio::spawn(async move {
             let pauses = ExponentialBuilder::default()
                 .with_min_delay(FIRST_PAUSE)
@@ -112,16 +104,13 @@ impl Admin {
 }
 
 /// Writes until nobody has changed the event in between, so that of two writers the later truth stays.
-async fn write(store: &Store, redis: &RedisClient, event: EventId) -> Result<(), String> {
+async fn write(store: &Store, redis: &RedisClient, event: EventId) -> Result<(), MirrorError> {
     loop {
-        let Some(row) = store.event(event).await.map_err(|error| error.to_string())? else { return Ok(()) };
-        let told = async {
-            redis.write_limit(event, row.limit_per_second).await?;
-            redis.write_raffle_limit(event, row.raffle_limit_per_second).await?;
-            redis.write_high_traffic(event, row.high_traffic).await
-        };
-        told.await.map_err(|error| error.to_string())?;
-        let now = store.event(event).await.map_err(|error| error.to_string())?;
+        let Some(row) = store.event(event).await? else { return Ok(()) };
+        redis.write_limit(event, row.limit_per_second).await?;
+        redis.write_raffle_limit(event, row.raffle_limit_per_second).await?;
+        redis.write_high_traffic(event, row.high_traffic).await?;
+        let now = store.event(event).await?;
         if now.is_none_or(|now| now.version == row.version) {
             return Ok(());
         }

@@ -3,6 +3,7 @@
 use shared_domain::Violation;
 use shared_runtime::auth::AuthError;
 use shared_runtime::http::Problem;
+use shared_runtime::store::KeyStoreError;
 use shared_runtime::store::commands::CommandError;
 use shared_runtime::store::error_class::StoreError;
 use warp::http::StatusCode;
@@ -11,6 +12,12 @@ use warp::http::StatusCode;
 pub(crate) fn of_store(error: &StoreError) -> Problem {
     tracing::error!(%error, "the database failed a request of staff");
     Problem::unavailable("the database does not answer")
+}
+
+/// 503; the cause stands in the log, once.
+pub(crate) fn of_key_store(error: &KeyStoreError) -> Problem {
+    tracing::error!(%error, "the key store failed a request of staff");
+    Problem::unavailable("the key store does not answer")
 }
 
 /// The answer to a change that was not made.

@@ -14,6 +14,7 @@ use shared_runtime::store::error_class::StoreError;
 use shared_runtime::store::rows::{LaneRow, ProgressRow};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
+use utoipa::ToSchema;
 
 use crate::routes::{Answer, READ};
 use crate::{Admin, AdminParts, view};
@@ -25,7 +26,7 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 const STREAMS: usize = 256;
 
 /// Figures of one event (API "Stats").
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
 pub(crate) struct Stats {
     /// Decided ones and the backlog.
     accepted: i64,
@@ -34,7 +35,9 @@ pub(crate) struct Stats {
     won: i64,
     lost: i64,
     rejected: i64,
+    /// In a raffle that is not drawn.
     pending: i64,
+    /// By option.
     remaining: BTreeMap<String, i64>,
     paid: i64,
     /// Parked records, and what lies unread in the event's lanes (which it may share with other events).
@@ -42,7 +45,8 @@ pub(crate) struct Stats {
     /// Decided a second, over the last two samples.
     entries_per_second: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    sold_out_at: Option<serde_json::Value>,
+    #[schema(format = DateTime, nullable = false)]
+    sold_out_at: Option<String>,
 }
 
 pub(crate) async fn get(admin: Arc<Admin>, request: Request, params: Params) -> Answer {

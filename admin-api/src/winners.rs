@@ -1,26 +1,31 @@
-//! Winners: pages of JSON, or the whole list as CSV, streamed in blocks so that memory stays flat.
+//! Winners: pages of JSON, or the whole list as CSV, streamed in blocks so that memory stays flat. With scope
+//! `contacts:read` their contacts are opened, block by block; one that does not open is said to be so in its row.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::{Value, json};
-use shared_domain::EventId;
+use serde::Serialize;
+use serde_json::json;
+use shared_domain::{Contact, EntryId, EventId, MemberId};
 use shared_runtime::auth::Staff;
+use shared_runtime::contact::ContactSecretKey;
 use shared_runtime::http::{Page, Params, Problem, Request, Response, StreamError};
 use shared_runtime::store::Store;
 use shared_runtime::store::desk::{Place, WinnerRow};
 use shared_runtime::store::error_class::StoreError;
 use shared_runtime::store::rows::{AuditLine, EventRow};
 use tokio::task::JoinHandle;
+use utoipa::ToSchema;
 use uuid::Uuid;
 use warp::http::{HeaderValue, header};
 
-use crate::routes::{Answer, READ};
-use crate::{Admin, cursor, view};
+use crate::routes::{Answer, CONTACTS, READ};
+use crate::{Admin, cursor, problem, view};
 
 /// Rows a query. Two blocks are in memory: one that is sent, one that is read meanwhile.
 const BLOCK: i64 = 2_000;
-const COLUMNS: [&str; 9] = [
+pub(crate) const COLUMNS: [&str; 9] = [
     "entry_id",
     "member_id",
     "rank",
@@ -32,6 +37,45 @@ const COLUMNS: [&str; 9] = [
     "address",
 ];
 
+/// In the place of a contact that does not open: it was sealed for another entry, or changed.
+const UNREADABLE: &str = "UNREADABLE";
+
+/// A page of winners, by lane and place.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Winners)]
+pub(crate) struct WinnersJson {
+    winners: Vec<WinnerJson>,
+    #[schema(required)]
+    next_cursor: Option<String>,
+}
+
+/// A winner.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Winner)]
+struct WinnerJson {
+    #[schema(required)]
+    entry_id: Option<Uuid>,
+    #[schema(value_type = i64)]
+    member_id: MemberId,
+    /// Among the winners, 1..N; null in events of several lanes.
+    #[schema(required)]
+    rank: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    option: Option<String>,
+    reward_amount: i64,
+    #[schema(format = DateTime)]
+    decided_at: String,
+    /// Only for scope `contacts:read`, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    contact: Option<Contact>,
+    /// `UNREADABLE`: there is one that does not open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    contact_error: Option<&'static str>,
+}
+
 pub(crate) async fn get(admin: Arc<Admin>, request: Request, params: Params) -> Answer {
     let staff = admin.staff(&request, READ).await?;
     let id = params.id("event_id").ok_or_else(Problem::event_not_found)?;
@@ -40,20 +84,82 @@ pub(crate) async fn get(admin: Arc<Admin>, request: Request, params: Params) -> 
     let request_id = request.request_id().to_owned();
     if wants_csv(request.header("accept").unwrap_or_default()) {
         request.only_query(&[])?;
+        let key = contact_key(&admin, &staff, id).await?;
         noted(&admin, request_id, &staff, &event, "csv").await?;
-        return Ok(csv(&admin, &event));
+        return Ok(csv(&admin, &event, key));
     }
     request.only_query(&["limit", "cursor"])?;
     let page = Page::of(&request)?;
     let after = cursor::parse(page.cursor.as_deref(), |[lane, seq, found]| {
         Some(Walk { place: Place { lane: i32::try_from(lane).ok()?, seq }, found })
     })?;
+    let key = contact_key(&admin, &staff, id).await?;
     noted(&admin, request_id, &staff, &event, "json").await?;
     let limit = page.limit as usize;
-    let (rows, next) = admin.ask(move |store| async move { page_of(&store, id, after, limit).await }).await?;
+    let (rows, next) =
+        admin.ask(move |store| async move { page_of(&store, id, after, limit, key).await }).await?;
     let options = options(&event);
-    let winners: Vec<Value> = rows.iter().map(|row| winner(row, &options)).collect();
-    Ok(Response::ok(&json!({"winners": winners, "next_cursor": next})))
+    let winners = rows.iter().map(|row| winner(row, &options)).collect();
+    Ok(Response::ok(&WinnersJson { winners, next_cursor: next }))
+}
+
+/// What opens the event's contacts, for those who may read them; none where it has no key, or none any more.
+async fn contact_key(
+    admin: &Admin,
+    staff: &Staff,
+    event: EventId,
+) -> Result<Option<Arc<ContactSecretKey>>, Problem> {
+    if !staff.has_scope(CONTACTS) {
+        return Ok(None);
+    }
+    let parts = Arc::clone(&admin.parts);
+    match tokio::spawn(async move { parts.keys.secret_key(event, &parts.wrapping).await }).await {
+        Ok(Ok(key)) => Ok(key.map(Arc::new)),
+        Ok(Err(error)) => Err(problem::of_key_store(&error)),
+        Err(died) => {
+            tracing::error!(%died, "a query died");
+            Err(Problem::internal())
+        }
+    }
+}
+
+/// A winner, with the contact where there is one to be shown.
+struct Winner {
+    row: WinnerRow,
+    contact: Option<Result<Contact, Unreadable>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Unreadable;
+
+/// Opens the contacts of a block.
+async fn opened(
+    store: &Store,
+    event: EventId,
+    rows: Vec<WinnerRow>,
+    key: Option<&ContactSecretKey>,
+) -> Result<Vec<Winner>, StoreError> {
+    let Some(key) = key else {
+        return Ok(rows.into_iter().map(|row| Winner { row, contact: None }).collect());
+    };
+    let ids: Vec<Vec<u8>> = rows.iter().map(|row| row.entry_id.clone()).collect();
+    let sealed: HashMap<Vec<u8>, Vec<u8>> = store.contacts_of(event, &ids).await?.into_iter().collect();
+    let open = |row: &WinnerRow| {
+        let sealed = sealed.get(&row.entry_id)?;
+        let entry = EntryId::from_slice(&row.entry_id)?;
+        Some(key.open(event, entry, sealed).map_err(|error| {
+            tracing::error!(event_id = event, %entry, %error, "a winner's contact");
+            metrics::counter!("event_contacts_unreadable_total").increment(1);
+            Unreadable
+        }))
+    };
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let contact = open(&row);
+            Winner { row, contact }
+        })
+        .collect())
 }
 
 /// Where a walk through the winners stands.
@@ -99,7 +205,8 @@ async fn page_of(
     event: EventId,
     after: Option<Walk>,
     limit: usize,
-) -> Result<(Vec<WinnerRow>, Option<String>), StoreError> {
+    key: Option<Arc<ContactSecretKey>>,
+) -> Result<(Vec<Winner>, Option<String>), StoreError> {
     let lanes = store.winning_lanes(event).await?;
     let mut at = after.or_else(|| lanes.first().map(|(lane, _)| Walk::at(*lane)));
     let mut rows = Vec::with_capacity(limit);
@@ -108,7 +215,8 @@ async fn page_of(
         rows.extend(more);
         at = next;
     }
-    Ok((rows, at.map(|w| cursor::of([i64::from(w.place.lane), w.place.seq, w.found]))))
+    let winners = opened(store, event, rows, key.as_deref()).await?;
+    Ok((winners, at.map(|w| cursor::of([i64::from(w.place.lane), w.place.seq, w.found]))))
 }
 
 /// Before the first byte: who took the list.
@@ -126,7 +234,7 @@ async fn noted(
         event_id: Some(event.event_id),
         request_id,
         outcome: "ACCEPTED".to_owned(),
-        detail: json!({"format": format, "contacts": false}).to_string(),
+        detail: json!({"format": format, "contacts": staff.has_scope(CONTACTS)}).to_string(),
     };
     admin.ask(move |store| async move { store.audit(&line).await }).await
 }
@@ -142,21 +250,20 @@ fn option<'o>(row: &WinnerRow, options: &'o [String]) -> Option<&'o str> {
     options.get(usize::try_from(row.option_index?).ok()?).map(String::as_str)
 }
 
-fn winner(row: &WinnerRow, options: &[String]) -> Value {
-    let mut view = json!({
-        "entry_id": Uuid::from_slice(&row.entry_id).ok(),
-        "member_id": row.member_id,
-        "rank": row.entry_rank,
-        "reward_amount": row.reward_amount,
-        "decided_at": view::time(row.decided_at),
-    });
-    if let Some(option) = option(row, options) {
-        view["option"] = option.into();
+fn winner(Winner { row, contact }: &Winner, options: &[String]) -> WinnerJson {
+    WinnerJson {
+        entry_id: Uuid::from_slice(&row.entry_id).ok(),
+        member_id: row.member_id,
+        rank: row.entry_rank,
+        option: option(row, options).map(ToOwned::to_owned),
+        reward_amount: row.reward_amount,
+        decided_at: view::time(row.decided_at),
+        contact: contact.as_ref().and_then(|contact| contact.as_ref().ok()).cloned(),
+        contact_error: matches!(contact, Some(Err(Unreadable))).then_some(UNREADABLE),
     }
-    view
 }
 
-fn csv(admin: &Admin, event: &EventRow) -> Response {
+fn csv(admin: &Admin, event: &EventRow, key: Option<Arc<ContactSecretKey>>) -> Response {
     let (store, id, options) = (admin.parts.store.clone(), event.event_id, options(event));
     let body = async_stream::try_stream! {
         yield lines([COLUMNS.map(ToOwned::to_owned)])?;
@@ -164,10 +271,10 @@ fn csv(admin: &Admin, event: &EventRow) -> Response {
         let counting = store.clone();
         let lanes = tokio::spawn(async move { counting.winning_lanes(id).await }).await??;
         let lanes: Arc<[(i32, i64)]> = lanes.into();
-        let mut reading = lanes.first().map(|(lane, _)| read(&store, id, &lanes, Walk::at(*lane)));
+        let mut reading = lanes.first().map(|(lane, _)| read(&store, id, &lanes, Walk::at(*lane), key.clone()));
         while let Some(block) = reading {
             let (rows, next) = block.await??;
-            reading = next.map(|walk| read(&store, id, &lanes, walk));
+            reading = next.map(|walk| read(&store, id, &lanes, walk, key.clone()));
             if !rows.is_empty() {
                 yield lines(rows.iter().map(|row| cells(row, &options)))?;
             }
@@ -185,25 +292,39 @@ fn csv(admin: &Admin, event: &EventRow) -> Response {
     }
 }
 
-type Block = Result<(Vec<WinnerRow>, Option<Walk>), StoreError>;
+type Block = Result<(Vec<Winner>, Option<Walk>), StoreError>;
 
-fn read(store: &Store, event: EventId, lanes: &Arc<[(i32, i64)]>, walk: Walk) -> JoinHandle<Block> {
+fn read(
+    store: &Store,
+    event: EventId,
+    lanes: &Arc<[(i32, i64)]>,
+    walk: Walk,
+    key: Option<Arc<ContactSecretKey>>,
+) -> JoinHandle<Block> {
     let (store, lanes) = (store.clone(), Arc::clone(lanes));
-    tokio::spawn(async move { walk.step(&store, event, &lanes, BLOCK).await })
+    tokio::spawn(async move {
+        let (rows, next) = walk.step(&store, event, &lanes, BLOCK).await?;
+        Ok((opened(&store, event, rows, key.as_deref()).await?, next))
+    })
 }
 
-fn cells(row: &WinnerRow, options: &[String]) -> [String; COLUMNS.len()] {
-    let text = |value: Value| value.as_str().unwrap_or_default().to_owned();
+fn cells(Winner { row, contact }: &Winner, options: &[String]) -> [String; COLUMNS.len()] {
+    let [phone_number, email, address] = match contact {
+        None => [const { String::new() }; 3],
+        Some(Err(Unreadable)) => [UNREADABLE; 3].map(ToOwned::to_owned),
+        Some(Ok(contact)) => [&contact.phone_number, &contact.email, &contact.address]
+            .map(|part| escaped(part.as_deref().unwrap_or_default())),
+    };
     [
         Uuid::from_slice(&row.entry_id).map(|id| id.to_string()).unwrap_or_default(),
         row.member_id.to_string(),
         row.entry_rank.map(|rank| rank.to_string()).unwrap_or_default(),
         escaped(option(row, options).unwrap_or_default()),
         row.reward_amount.to_string(),
-        text(view::time(row.decided_at)),
-        String::new(),
-        String::new(),
-        String::new(),
+        view::time(row.decided_at),
+        phone_number,
+        email,
+        address,
     ]
 }
 

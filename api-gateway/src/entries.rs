@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use http::StatusCode;
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use shared_domain::{EntryId, EntryStatus, EventId, EventType, MemberId, Millis, Receipt, Violation};
+use serde_json::Value;
+use shared_domain::{Contact, EntryId, EventId, EventType, MemberId, Millis, Receipt, Violation};
 use shared_proto::v1::{self, log_record::Kind};
 use shared_proto::{
     EVENT_ID, REQUEST_ID, SCHEMA_VERSION, SUPPORTED_SCHEMA_VERSION, TRACEPARENT, lane_of_member,
@@ -16,33 +16,47 @@ use shared_runtime::http::{Params, Problem, Request, Response};
 use shared_runtime::log::producer::{ProduceError, Producer, ToProduce};
 use shared_runtime::redis::Decision;
 use shared_runtime::store::rows::EntryRow;
+use utoipa::ToSchema;
 
 use crate::Edge;
-use crate::entry_view::{self, status_name};
+use crate::contact;
+use crate::entry_view::{self, EntryState, state_of};
 use crate::finished::Finished;
 use crate::options;
 use crate::raffle;
 use crate::recent::{Recent, RequestHash};
 use crate::snapshot::{EventFacts, EventView, Snapshot};
 
-#[derive(Debug, Default, Deserialize)]
+/// What a member asks for; an empty body asks for the only option.
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct EntryBody {
+pub(crate) struct EntryBody {
+    /// Names in order of preference, none twice.
     #[serde(default)]
+    #[schema(required = false)]
     options: Vec<String>,
+    /// Only for events that collect it with the entry.
     #[serde(default)]
-    contact: Option<IgnoredAny>,
+    #[schema(value_type = Option<Contact>)]
+    contact: Option<Value>,
 }
 
-#[derive(Serialize)]
-struct Accepted<'a> {
+/// What became of the request to enter.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Accepted<'a> {
     entry_id: EntryId,
+    #[schema(value_type = i64)]
     event_id: EventId,
+    /// `APPLIED`, `APPLIED_RAFFLE` or `ALREADY_APPLIED`.
     code: &'a str,
-    status: &'a str,
+    status: EntryState,
+    /// Shows the entry at once, to whoever holds it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     receipt: Option<String>,
+    /// Records before it that are not decided.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     ahead: Option<i64>,
 }
 
@@ -70,15 +84,9 @@ pub(crate) async fn post<P: Producer>(
     event.admits(now)?;
     let definition = &event.facts.definition;
     let chosen = options::choose(&body.options, definition)?;
-    if body.contact.is_some() {
-        return Err(Problem::unprocessable(
-            "CONTACT_NOT_ALLOWED",
-            "the event takes no contact with the entry",
-        )
-        .with_errors(vec![Violation::new("/contact", "must be left out")]));
-    }
+    let contact = contact::with_entry(body.contact, definition)?;
     let key = options::key(&request.headers, definition.duplicates_allowed)?;
-    let asked = RequestHash::new(key, &chosen);
+    let asked = RequestHash::new(key, &chosen, contact.as_ref());
     let entry_id = event.facts.keys.entry_id(member, key.filter(|_| definition.duplicates_allowed));
 
     if let Some(known) = already(&edge, &snapshot, event, entry_id, &asked).await? {
@@ -90,6 +98,10 @@ pub(crate) async fn post<P: Producer>(
         .and_then(|partition| event.lane_index(partition))
         .ok_or_else(Problem::internal)?;
     limits(&edge, event, lane, member, now).await?;
+    let sealed_contact = match &contact {
+        Some(contact) => contact::sealed(event_id, definition, entry_id, contact)?,
+        None => Vec::new(),
+    };
 
     let publish = Publish {
         edge: Arc::clone(&edge),
@@ -99,6 +111,7 @@ pub(crate) async fn post<P: Producer>(
         member,
         accepted_at: now,
         asked,
+        sealed_contact,
         request_id: request.request_id().to_owned(),
         traceparent: request.traceparent(),
     };
@@ -129,7 +142,7 @@ pub(crate) async fn post<P: Producer>(
         entry_id,
         event_id,
         code,
-        status: "QUEUED",
+        status: EntryState::Queued,
         receipt: Some(receipt.seal(&event.facts.keys)),
         ahead: Some(ahead),
     };
@@ -143,7 +156,7 @@ fn in_the_database(event: &EventView, receipt: &Receipt, row: &EntryRow) -> Resp
         entry_id: receipt.entry_id,
         event_id: receipt.event_id,
         code: "APPLIED_RAFFLE",
-        status: status_name(row.status),
+        status: state_of(row.status),
         receipt: Some(receipt.seal(&event.facts.keys)),
         ahead: None,
     };
@@ -172,11 +185,13 @@ async fn already<P: Producer>(
         (known, _) => known,
     };
     let (status, ahead) = match (&row, &receipt) {
-        (Some(row), _) => (status_name(row.status), None),
+        (Some(row), _) => (state_of(row.status), None),
         (None, Some(receipt)) if entry_view::lost_for_sure(edge, snapshot, event, receipt) => {
-            (status_name(EntryStatus::Lose.code().into()), None)
+            (EntryState::Lose, None)
         }
-        (None, Some(receipt)) => ("QUEUED", Some(entry_view::ahead(event, receipt.lane, receipt.offset))),
+        (None, Some(receipt)) => {
+            (EntryState::Queued, Some(entry_view::ahead(event, receipt.lane, receipt.offset)))
+        }
         (None, None) => return Ok(None),
     };
     let body = Accepted {
@@ -256,13 +271,15 @@ struct Publish<P> {
     member: MemberId,
     accepted_at: Millis,
     asked: RequestHash,
+    sealed_contact: Vec<u8>,
     request_id: String,
     traceparent: String,
 }
 
 impl<P: Producer> Publish<P> {
     /// Hands the entry to the log and awaits its acknowledgement.
-    async fn run(self, options: Vec<u32>) -> Result<Receipt, ProduceError> {
+    async fn run(mut self, options: Vec<u32>) -> Result<Receipt, ProduceError> {
+        let sealed_contact = std::mem::take(&mut self.sealed_contact);
         let (edge, facts) = (&self.edge, &self.facts);
         let value = shared_proto::encode(
             facts.event_id,
@@ -271,7 +288,7 @@ impl<P: Producer> Publish<P> {
                 member_id: self.member,
                 accepted_at_ms: self.accepted_at,
                 options,
-                sealed_contact: Vec::new(),
+                sealed_contact,
             }),
         );
         let lane = &facts.lanes[self.lane];

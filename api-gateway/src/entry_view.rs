@@ -9,36 +9,53 @@ use shared_domain::{EntryId, EntryStatus, EventId, MemberId, Millis, Reason, Rec
 use shared_runtime::http::{Params, Problem, Request, Response};
 use shared_runtime::log::producer::Producer;
 use shared_runtime::store::rows::EntryRow;
+use utoipa::ToSchema;
 
 use crate::Edge;
 use crate::snapshot::{EventView, Snapshot};
 
 const RECEIPT: &str = "x-entry-receipt";
 
-/// Entry, as in the contract.
-#[derive(Debug, Serialize)]
+/// An entry as its member sees it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Entry)]
 pub(crate) struct EntryJson {
     pub entry_id: EntryId,
+    #[schema(value_type = i64)]
     event_id: EventId,
-    pub status: &'static str,
+    status: EntryState,
+    /// Why it does not count; of REJECTED ones.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     reason: Option<Reason>,
+    /// What it won.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     option: Option<String>,
+    /// Points won.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     reward_amount: Option<i64>,
+    /// Place in the lane, so in the event where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     seq: Option<i64>,
+    /// Among the winners, 1..N.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     rank: Option<i64>,
     /// Of a raffle's entry that lost: its number among those who may still move up.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     alternate: Option<i64>,
-    /// Only while queued.
+    /// Records before it; only while queued.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub ahead: Option<i64>,
+    #[schema(format = DateTime)]
     accepted_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime, nullable = false)]
     decided_at: Option<String>,
 }
 
@@ -124,17 +141,21 @@ pub(crate) async fn look<P: Producer>(
     let this_log = receipt.log_id == edge.producer.log_id();
     if this_log {
         if lost_for_sure(edge, &snapshot, event, receipt) {
-            return Ok(of_receipt(receipt, "LOSE", None));
+            return Ok(of_receipt(receipt, EntryState::Lose, None));
         }
         let cursor = event.lane_index(receipt.lane).and_then(|lane| event.cursors[lane]);
         if cursor.is_none_or(|next| next <= receipt.offset) {
-            return Ok(of_receipt(receipt, "QUEUED", Some(ahead(event, receipt.lane, receipt.offset))));
+            return Ok(of_receipt(
+                receipt,
+                EntryState::Queued,
+                Some(ahead(event, receipt.lane, receipt.offset)),
+            ));
         }
     }
     match edge.results.by_event(receipt.event_id, entry_id).await? {
         Some(row) => Ok(of_row(event, entry_id, &row, now)),
         // Behind the cursor without a row: parked, and still to be decided.
-        None if this_log => Ok(of_receipt(receipt, "QUEUED", Some(0))),
+        None if this_log => Ok(of_receipt(receipt, EntryState::Queued, Some(0))),
         None => Err(Problem::entry_not_found()),
     }
 }
@@ -176,7 +197,7 @@ pub(crate) fn ahead(event: &EventView, lane: i32, offset: i64) -> i64 {
     (offset - cursor).max(0)
 }
 
-fn of_receipt(receipt: &Receipt, status: &'static str, ahead: Option<i64>) -> EntryJson {
+fn of_receipt(receipt: &Receipt, status: EntryState, ahead: Option<i64>) -> EntryJson {
     EntryJson {
         entry_id: receipt.entry_id,
         event_id: receipt.event_id,
@@ -204,7 +225,7 @@ fn of_row(event: &EventView, entry_id: EntryId, row: &EntryRow, now: Millis) -> 
     EntryJson {
         entry_id,
         event_id: row.event_id,
-        status: status_name(row.status),
+        status: state_of(row.status),
         reason: row.reason.and_then(Reason::from_code),
         option: option.map(|(name, _)| name.as_str().to_owned()),
         reward_amount: won.then_some(row.reward_amount),
@@ -217,14 +238,30 @@ fn of_row(event: &EventView, entry_id: EntryId, row: &EntryRow, now: Millis) -> 
     }
 }
 
+/// Where an entry stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(crate) enum EntryState {
+    /// In the log, not decided.
+    Queued,
+    /// In a raffle that is not drawn.
+    Pending,
+    /// Won.
+    Win,
+    /// Did not win; final.
+    Lose,
+    /// Accepted, but does not count.
+    Rejected,
+}
+
 /// A row's status in answers.
-pub(crate) fn status_name(code: i16) -> &'static str {
+pub(crate) fn state_of(code: i16) -> EntryState {
     match EntryStatus::from_code(code) {
-        Some(EntryStatus::Win) => "WIN",
-        Some(EntryStatus::Lose) => "LOSE",
-        Some(EntryStatus::Rejected) => "REJECTED",
+        Some(EntryStatus::Win) => EntryState::Win,
+        Some(EntryStatus::Lose) => EntryState::Lose,
+        Some(EntryStatus::Rejected) => EntryState::Rejected,
         // A code of a newer build: not decided as far as this one can tell.
-        Some(EntryStatus::Pending) | None => "PENDING",
+        Some(EntryStatus::Pending) | None => EntryState::Pending,
     }
 }
 
@@ -241,8 +278,8 @@ mod tests {
     #[test]
     fn times_and_names() {
         assert_eq!(time(1_700_000_000_123), "2023-11-14T22:13:20.123Z");
-        let names = [0, 1, 2, 3].map(status_name);
-        assert_eq!(names, ["PENDING", "WIN", "LOSE", "REJECTED"]);
+        let names = serde_json::to_value([0, 1, 2, 3].map(state_of)).unwrap();
+        assert_eq!(names, serde_json::json!(["PENDING", "WIN", "LOSE", "REJECTED"]));
     }
 
     #[test]
@@ -255,7 +292,7 @@ mod tests {
             entry_id: EntryId::from_bytes([1; 16]),
             accepted_at: 0,
         };
-        let json = serde_json::to_value(of_receipt(&receipt, "QUEUED", Some(3))).unwrap();
+        let json = serde_json::to_value(of_receipt(&receipt, EntryState::Queued, Some(3))).unwrap();
         let expected = serde_json::json!({
             "entry_id": "01010101-0101-0101-0101-010101010101", "event_id": 7, "status": "QUEUED",
             "ahead": 3, "accepted_at": "1970-01-01T00:00:00.000Z",

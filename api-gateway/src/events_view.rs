@@ -6,42 +6,61 @@ use serde::Serialize;
 use shared_domain::{ContactCollection, EventId, EventStatus, EventType, Hex32, Millis};
 use shared_runtime::http::{Page, Params, Problem, Request, Response};
 use shared_runtime::log::producer::Producer;
+use utoipa::ToSchema;
 
 use crate::Edge;
 use crate::entry_view::time;
 use crate::snapshot::EventView;
 
-#[derive(Serialize)]
-struct EventJson<'a> {
+/// An event as members see it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Event)]
+pub(crate) struct EventJson<'a> {
+    #[schema(value_type = i64)]
     event_id: EventId,
     title: &'a str,
     content: &'a str,
     #[serde(rename = "type")]
     event_type: EventType,
     status: EventStatus,
+    #[schema(format = DateTime)]
     starts_at: String,
+    #[schema(format = DateTime)]
     ends_at: String,
     options: Vec<OptionJson<'a>>,
+    /// Null where everybody valid wins.
+    #[schema(required)]
     max_winners: Option<i64>,
     duplicate_participation_allowed: bool,
+    /// Null for an internal test event.
+    #[schema(required)]
     review_number: Option<&'a str>,
     contact_collection: ContactCollection,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, nullable = false)]
     draw_commitment: Option<Hex32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime, nullable = false)]
     server_time: Option<String>,
 }
 
-#[derive(Serialize)]
+/// An option of an event.
+#[derive(Serialize, ToSchema)]
+#[schema(as = EventOption)]
 struct OptionJson<'a> {
     name: &'a str,
+    /// A hint, at most a second old.
     remaining: i64,
 }
 
-#[derive(Serialize)]
-struct EventsJson<'a> {
+/// A page of events, by id.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Events)]
+pub(crate) struct EventsJson<'a> {
     events: Vec<EventJson<'a>>,
+    #[schema(required)]
     next_cursor: Option<String>,
+    #[schema(format = DateTime)]
     server_time: String,
 }
 

@@ -2,6 +2,9 @@
 //!
 //! No entry request touches the database: what it needs to know is in a [`snapshot`] that a background task renews.
 
+mod claim;
+mod contact;
+mod docs;
 mod draw_view;
 mod entries;
 mod entry_view;
@@ -30,8 +33,10 @@ use shared_runtime::http::{HttpLimits, Router};
 use shared_runtime::lifecycle::Lifecycle;
 use shared_runtime::log::producer::Producer;
 use shared_runtime::redis::{LeasedRateLimit, MemberRateLimit, Presence, RedisClient};
+use shared_runtime::service;
 use shared_runtime::store::Store;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::draw_view::Draws;
 use crate::recent::RecentEntries;
@@ -209,19 +214,39 @@ impl<P: Producer> Gateway<P> {
         }))
     }
 
+    /// Listens, and starts what runs beside the requests. Gives the address, and what is cancelled when the listener has
+    /// drained.
+    ///
+    /// # Errors
+    /// An address that cannot be bound, a CORS origin that is none.
+    pub async fn start(
+        parts: GatewayParts<P>,
+        life: &Lifecycle,
+    ) -> Result<(SocketAddr, CancellationToken), ConfigError> {
+        let gateway = Self::new(parts);
+        let router = gateway.router()?;
+        let (listener, addr) = service::bind("PUBLIC_ADDR", gateway.0.args.public_addr).await?;
+        tracing::info!(%addr, "listening");
+        gateway.spawn_background(life);
+        Ok((addr, service::spawn_http(life, "public-listener", listener, router)))
+    }
+
     /// The public listener's routes, for [`shared_runtime::http::serve`].
     ///
     /// # Errors
     /// A CORS origin that is none.
     pub fn router(&self) -> Result<Router<Edge<P>>, ConfigError> {
+        let limit = self.0.args.limits.body_limit;
         Ok(Router::new(Arc::clone(&self.0), self.0.args.limits.clone())?
-            .route(Method::GET, "/v1/events", events_view::list)
-            .route(Method::GET, "/v1/events/{event_id}", events_view::one)
-            .route(Method::POST, "/v1/events/{event_id}/entries", entries::post)
-            .route(Method::GET, "/v1/events/{event_id}/draw", draw_view::record)
-            .route(Method::GET, "/v1/events/{event_id}/draw/entrants", draw_view::list)
-            .route(Method::GET, "/v1/entries/{entry_id}", entry_view::get)
-            .route(Method::GET, "/v1/entries/{entry_id}/stream", stream::get))
+            .route(Method::GET, "/v1/events", events_view::list, docs::list_events())
+            .route(Method::GET, "/v1/events/{event_id}", events_view::one, docs::get_event())
+            .route(Method::POST, "/v1/events/{event_id}/entries", entries::post, docs::enter(limit))
+            .route(Method::GET, "/v1/events/{event_id}/draw", draw_view::record, docs::get_draw())
+            .route(Method::GET, "/v1/events/{event_id}/draw/entrants", draw_view::list, docs::get_entrants())
+            .route(Method::GET, "/v1/entries/{entry_id}", entry_view::get, docs::get_entry())
+            .route(Method::GET, "/v1/entries/{entry_id}/stream", stream::get, docs::stream_entry())
+            .route(Method::POST, "/v1/entries/{entry_id}/claim", claim::post, docs::claim(limit))
+            .documented(docs::ABOUT))
     }
 
     /// Starts what runs beside the requests, for the life of the process: the snapshot's refresher (component

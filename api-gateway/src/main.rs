@@ -55,7 +55,7 @@ async fn start(args: GatewayProcessArgs, process: &Process) -> Result<(), StartE
     let verifier = args.auth.build(Audiences::Members, &[args.gateway.public_addr]).await?;
     check_topics(&args.kafka).await?;
     let producer = Arc::new(KafkaProducer::connect(&args.kafka).await?);
-    let gateway = Gateway::new(GatewayParts {
+    let parts = GatewayParts {
         producer: Arc::clone(&producer),
         store,
         redis,
@@ -64,13 +64,9 @@ async fn start(args: GatewayProcessArgs, process: &Process) -> Result<(), StartE
         random,
         backlog: None,
         topics: args.kafka.topics(),
-        args: args.gateway.clone(),
-    });
-    let router = gateway.router()?;
-    let (listener, addr) = service::bind("PUBLIC_ADDR", args.gateway.public_addr).await?;
-    tracing::info!(%addr, "listening");
-    gateway.spawn_background(&process.life);
-    service::spawn_http(&process.life, "public-listener", listener, router);
+        args: args.gateway,
+    };
+    Gateway::start(parts, &process.life).await?;
     process.at_end(async move { producer.flush(FLUSH).await });
     Ok(())
 }

@@ -86,6 +86,7 @@ mod tests {
             draw: None,
             draw_commitment: None,
             wrapped_keys: WrappedKeys::default(),
+            contact_key: None,
         }
     }
 

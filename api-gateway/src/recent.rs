@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use quick_cache::sync::Cache;
-use shared_domain::{EntryId, Millis};
+use shared_domain::{Contact, EntryId, Millis};
 
 /// Entries remembered: some 20 MiB.
 const CAPACITY: usize = 200_000;
@@ -29,9 +29,9 @@ pub(crate) struct RequestHash {
 }
 
 impl RequestHash {
-    /// Of a key and the options that were asked for, by index.
-    pub(crate) fn new(key: Option<&str>, options: &[u32]) -> Self {
-        Self { key: key.map(hash), body: hash(options) }
+    /// Of a key, the options that were asked for, by index, and the contact.
+    pub(crate) fn new(key: Option<&str>, options: &[u32], contact: Option<&Contact>) -> Self {
+        Self { key: key.map(hash), body: hash(&(options, contact)) }
     }
 
     /// Whether `later` uses this request's key for something else.
@@ -75,10 +75,13 @@ mod tests {
 
     #[test]
     fn a_key_is_reused_only_by_another_body() {
-        let of = RequestHash::new;
+        let of = |key, options: &[u32]| RequestHash::new(key, options, None);
         assert!(of(Some("k"), &[0]).is_reused_by(&of(Some("k"), &[1])));
         assert!(!of(Some("k"), &[0]).is_reused_by(&of(Some("k"), &[0])));
         assert!(!of(Some("k"), &[0]).is_reused_by(&of(Some("l"), &[1])));
         assert!(!of(None, &[0]).is_reused_by(&of(None, &[1])));
+        let contact = Contact { phone_number: None, email: Some("a@b.c".to_owned()), address: None };
+        let with = RequestHash::new(Some("k"), &[0], Some(&contact));
+        assert!(of(Some("k"), &[0]).is_reused_by(&with) && !with.is_reused_by(&with));
     }
 }

@@ -216,7 +216,7 @@ async fn refresh<P: Producer>(edge: &Edge<P>) -> Result<(), StoreError> {
         })
         .collect();
     let (rows, live) = tokio::join!(
-        edge.store.snapshot(edge.producer.log_id(), now - CLOSED_KEPT_MS),
+        edge.store.snapshot(edge.producer.log_id(), now - CLOSED_KEPT_MS, now),
         edge.redis.read_live_policies(&open)
     );
     // Without Redis the database's values stand.
@@ -317,6 +317,10 @@ fn assemble(
     for (id, _) in &rows.versions {
         let Some(facts) = facts.get(id) else { continue };
         let lanes = lanes.get(id).map_or(&[][..], Vec::as_slice);
+        // The log says it before a restored database does.
+        if lanes.iter().any(|lane| lane.deleted_offset.is_some()) {
+            continue;
+        }
         let stock = stock.get(id).map_or(&[][..], Vec::as_slice);
         let cursors =
             facts.lanes.iter().map(|l| cursors.get(&(l.topic.as_str(), l.partition)).copied()).collect();

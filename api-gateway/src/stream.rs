@@ -9,6 +9,7 @@ use shared_domain::EntryId;
 use shared_runtime::http::{Params, Problem, Request, Response, sse_event, sse_heartbeat};
 use shared_runtime::log::producer::Producer;
 use tokio::time::Instant;
+use utoipa::ToSchema;
 
 use crate::Edge;
 use crate::entry_view::{Shown, claim, look};
@@ -20,8 +21,10 @@ const NEAR: i64 = 1_000;
 const LOOK_NEAR: Duration = Duration::from_millis(250);
 const RESULT: &str = "result";
 
-#[derive(Serialize)]
-struct Position {
+/// Data of `event: position`.
+#[derive(Serialize, ToSchema)]
+#[schema(as = EntryPosition)]
+pub(crate) struct Position {
     entry_id: EntryId,
     ahead: i64,
 }

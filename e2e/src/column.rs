@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use shared_proto::Topic;
 use shared_runtime::embedded::MockLog;
-use shared_runtime::keys::{DecisionKey, RewardKeys};
+use shared_runtime::keys::{DecisionKey, KeyEncryptionKey, RewardKeys};
 use shared_runtime::log::{KafkaArgs, KafkaProducer, create_topics};
-use shared_runtime::store::{DatabaseArgs, Store, migrate};
+use shared_runtime::store::{DatabaseArgs, Store, migrate, migrate_key_store};
 use tempfile::TempDir;
 
 /// Lanes of each topic in tests.
@@ -27,6 +27,8 @@ pub struct Column {
     pub embedded: bool,
     /// `DECISION_KEY_FILE`.
     pub decision_key: PathBuf,
+    /// `KEY_ENCRYPTION_KEY_FILE`.
+    pub key_encryption_key: PathBuf,
     _folder: TempDir,
     _mock: Option<MockLog>,
 }
@@ -70,11 +72,24 @@ impl Column {
         mock: Option<MockLog>,
     ) -> Self {
         migrate(&database_url, false).await.expect("migrations");
+        migrate_key_store(&database_url, false).await.expect("migrations");
         let store = Store::open(&DatabaseArgs::default(), &database_url).expect("store");
         let producer = Arc::new(KafkaProducer::connect(&kafka).await.expect("producer"));
         let decision_key = folder.path().join("decision.key");
         DecisionKey::read_or_create(&decision_key).expect("key");
-        Self { kafka, database_url, store, producer, embedded, decision_key, _folder: folder, _mock: mock }
+        let key_encryption_key = folder.path().join("key-encryption.key");
+        KeyEncryptionKey::read_or_create(&key_encryption_key).expect("key");
+        Self {
+            kafka,
+            database_url,
+            store,
+            producer,
+            embedded,
+            decision_key,
+            key_encryption_key,
+            _folder: folder,
+            _mock: mock,
+        }
     }
 
     /// The column's decision key.
@@ -102,6 +117,7 @@ impl Column {
             }
         };
         migrate(&url, false).await.expect("migrations");
+        migrate_key_store(&url, false).await.expect("migrations");
         let store = Store::open(&DatabaseArgs::default(), &url).expect("store");
         (url, store)
     }

@@ -267,7 +267,13 @@ pub async fn parked(system: &System, give_up: bool) {
     // The cause is mended. Giving the record up unparks the event by itself.
     execute(&system.database_url, "DROP TRIGGER refuse_one").await;
     let body = if give_up { json!({"reject": parked["first_offset"]}) } else { Value::Null };
-    let command = system.command(&path, body).await;
+    // Sent twice under one key, as by a client that heard nothing the first time.
+    let key = "idempotency-key: unpark-1\r\n";
+    let first = system.ask_admin_with(key, "POST", &path, body.clone()).await;
+    assert_eq!(first.status, 202, "{first:?}");
+    let again = system.ask_admin_with(key, "POST", &path, body.clone()).await;
+    assert_eq!((again.status, again.json()), (202, first.json()));
+    let command = format!("/commands/{}", first.text("command_id"));
     let expected = if give_up { ["WIN", "REJECTED", "WIN", "LOSE"] } else { ["WIN", "WIN", "LOSE", "LOSE"] };
     for (place, ((member, answer), status)) in (1_i64..).zip(accepted.iter().zip(expected)) {
         let outcome = system.row(*member, answer).await;
@@ -282,6 +288,15 @@ pub async fn parked(system: &System, give_up: bool) {
         })
         .await;
     system.ask_admin("POST", &path, Value::Null).await.is(409, "NOT_PARKED");
+    // Once all is done, the key still stands for the first answer, and for nothing else.
+    let late = system.ask_admin_with(key, "POST", &path, body).await;
+    assert_eq!((late.status, late.json()), (202, first.json()));
+    let other = system.ask_admin_with(key, "POST", &path, json!({"reject": 1})).await;
+    other.is(422, "IDEMPOTENCY_KEY_REUSED");
+    let action = if give_up { "REJECTED" } else { "UNPARKED" };
+    let made =
+        format!("SELECT COUNT(*) AS n FROM audit_log WHERE action = '{action}' AND outcome = 'ACCEPTED'");
+    assert_eq!(number(&system.database_url, &made).await, 1, "acted once");
     system.is_sound().await;
 }
 

@@ -178,6 +178,7 @@ pub fn on_column(name: &str, column: &Column, database_url: &str) -> Command {
         .env("ALLOW_UNSAFE_LOG", "true")
         .env("DATABASE_URL", database_url)
         .env("DECISION_KEY_FILE", &column.decision_key)
+        .env("KEY_ENCRYPTION_KEY_FILE", &column.key_encryption_key)
         .env("LOG", "info,librdkafka=off");
     command
 }

@@ -62,6 +62,7 @@ fn definition(column: &Column, event_type: EventType, reward: Reward) -> EventDe
         reward,
         contact_collection: ContactCollection::None,
         claim_until: 4_102_444_800_000,
+        contact_key: None,
         topic: column.kafka.topics().name(if raffle { Topic::Raffle } else { Topic::Apply }),
         lanes: if raffle { (0..LANES).collect() } else { vec![0] },
         salt: SALT.to_vec(),

@@ -12,6 +12,7 @@ use shared_runtime::store::{DatabaseArgs, Store};
 use tempfile::TempDir;
 
 use crate::column::Column;
+use crate::contract::Contract;
 use crate::http::{Answer, bearer, call};
 use crate::process::{Process, binary, free_port};
 use crate::sql::execute;
@@ -24,6 +25,10 @@ pub struct System {
     pub public: SocketAddr,
     /// Admin listener.
     pub admin: SocketAddr,
+    /// What the public listener says of itself.
+    pub public_contract: Contract,
+    /// What the admin listener says of itself.
+    pub admin_contract: Contract,
     /// Signs tokens.
     pub key: DevKey,
     /// Its database.
@@ -91,7 +96,19 @@ impl System {
             process.wait_until_ready(BUDGET).await;
         }
         let store = Store::open(&DatabaseArgs::default(), &database_url).expect("store");
-        Self { public, admin, key, database_url, store, processes, column, folder }
+        let (public_contract, admin_contract) = (Contract::of(public).await, Contract::of(admin).await);
+        Self {
+            public,
+            admin,
+            public_contract,
+            admin_contract,
+            key,
+            database_url,
+            store,
+            processes,
+            column,
+            folder,
+        }
     }
 
     /// On real stores, a worker as after a new deployment.
@@ -101,6 +118,16 @@ impl System {
             on_column(&mut command, column);
             self.processes.push(Process::spawn(command, "apply-worker"));
         }
+    }
+
+    /// The stores, where they are servers.
+    pub fn column(&self) -> Option<&Column> {
+        self.column.as_ref()
+    }
+
+    /// Where the embedded stores lie.
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
     }
 
     /// Where the key lies that signs tokens.
@@ -120,8 +147,21 @@ impl System {
 
     /// Asks the admin listener with every scope.
     pub async fn ask_admin(&self, method: &str, path: &str, body: Value) -> Answer {
-        let token = self.staff("events:read events:write draws:run ops:write");
-        call(self.admin, method, &format!("/admin/v1{path}"), &token, &body).await
+        self.ask_admin_with("", method, path, body).await
+    }
+
+    /// The same with header lines.
+    pub async fn ask_admin_with(&self, headers: &str, method: &str, path: &str, body: Value) -> Answer {
+        let token = self.staff("events:read events:write draws:run ops:write") + headers;
+        let path = format!("/admin/v1{path}");
+        let answer = call(self.admin, method, &path, &token, &body).await;
+        keeps(&self.admin_contract, method, &path, answer)
+    }
+
+    /// Asks the public listener without a body.
+    async fn ask_public(&self, method: &str, path: &str, headers: &str) -> Answer {
+        let answer = call(self.public, method, path, headers, &Value::Null).await;
+        keeps(&self.public_contract, method, path, answer)
     }
 
     /// A command of staff; its path under `/commands`.
@@ -140,25 +180,6 @@ impl System {
         .await;
     }
 
-    /// Creates an event from parts of a draft, schedules it and waits until members see it open; its id.
-    pub async fn open(&self, parts: Value) -> i64 {
-        let ends_at = SystemTime::now() + Duration::from_secs(2 * 24 * 3_600);
-        let mut draft = json!({
-            "title": "Mugs", "starts_at": "2026-01-01T00:00:00Z",
-            "ends_at": humantime::format_rfc3339_seconds(ends_at).to_string(),
-            "internal_test": true, "limits": {"per_member_per_second": 1000},
-        });
-        if let (Some(draft), Value::Object(parts)) = (draft.as_object_mut(), parts) {
-            draft.extend(parts);
-        }
-        let made = self.ask_admin("POST", "/events", draft).await;
-        assert_eq!(made.status, 201, "{made:?}");
-        let event = made.json()["event_id"].as_i64().expect("event_id");
-        self.command(&format!("/events/{event}/schedule"), Value::Null).await;
-        self.until_status(event, "OPEN").await;
-        event
-    }
-
     /// Closes an event and waits until every lane has applied it.
     pub async fn close(&self, event: i64) {
         let close = self.command(&format!("/events/{event}/close"), Value::Null).await;
@@ -172,16 +193,28 @@ impl System {
 
     /// Creates an event with stock, schedules it and waits until members see it open; its id.
     pub async fn open_event(&self, stock: i64) -> i64 {
-        // Within what the log keeps.
-        let ends_at = SystemTime::now() + Duration::from_secs(2 * 24 * 3_600);
-        let draft = json!({
-            "title": "Mugs", "type": "FIRST_COME", "starts_at": "2026-01-01T00:00:00Z",
-            "ends_at": humantime::format_rfc3339_seconds(ends_at).to_string(), "stock": [{"count": stock}],
+        self.open(json!({
+            "type": "FIRST_COME", "stock": [{"count": stock}],
             "compliance": {"review_number": "R-1", "approved_from": "2026-01-01T00:00:00Z",
                            "approved_until": "2099-01-01T00:00:00Z"},
             "reward": {"reward_type": "FIXED", "fixed_amount": 7},
-            "limits": {"per_member_per_second": 1000},
+        }))
+        .await
+    }
+
+    /// Creates an event from parts of a draft, schedules it and waits until members see it open; its id. Without
+    /// compliance it is an internal test.
+    pub async fn open(&self, parts: Value) -> i64 {
+        // Within what the log keeps.
+        let ends_at = SystemTime::now() + Duration::from_secs(2 * 24 * 3_600);
+        let mut draft = json!({
+            "title": "Mugs", "starts_at": "2026-01-01T00:00:00Z",
+            "ends_at": humantime::format_rfc3339_seconds(ends_at).to_string(),
+            "internal_test": parts.get("compliance").is_none(), "limits": {"per_member_per_second": 1000},
         });
+        if let (Some(draft), Value::Object(parts)) = (draft.as_object_mut(), parts) {
+            draft.extend(parts);
+        }
         let made = self.ask_admin("POST", "/events", draft).await;
         assert_eq!(made.status, 201, "{made:?}");
         let event = made.json()["event_id"].as_i64().expect("event_id");
@@ -197,7 +230,7 @@ impl System {
 
     /// The event as members see it.
     pub async fn event(&self, event: i64) -> Answer {
-        call(self.public, "GET", &format!("/v1/events/{event}"), "", &Value::Null).await
+        self.ask_public("GET", &format!("/v1/events/{event}"), "").await
     }
 
     /// Waits until members see the event in this state.
@@ -208,14 +241,14 @@ impl System {
     /// A member presses the button.
     pub async fn enter(&self, event: i64, member: i64) -> Answer {
         let path = format!("/v1/events/{event}/entries");
-        call(self.public, "POST", &path, &self.member(member), &Value::Null).await
+        self.ask_public("POST", &path, &self.member(member)).await
     }
 
     /// The entry as its receipt shows it.
     pub async fn entry(&self, accepted: &Answer) -> Answer {
         let path = format!("/v1/entries/{}", accepted.text("entry_id"));
         let receipt = format!("x-entry-receipt: {}\r\n", accepted.text("receipt"));
-        call(self.public, "GET", &path, &receipt, &Value::Null).await
+        self.ask_public("GET", &path, &receipt).await
     }
 
     /// The entry once it is decided.
@@ -236,7 +269,7 @@ impl System {
         let path = format!("/v1/entries/{}", accepted.text("entry_id"));
         let mut last = Value::Null;
         self.until("the row is there", async || {
-            let answer = call(self.public, "GET", &path, &self.member(member), &Value::Null).await;
+            let answer = self.ask_public("GET", &path, &self.member(member)).await;
             last = answer.json();
             answer.status == 200
         })
@@ -270,6 +303,14 @@ impl System {
     }
 }
 
+/// The answer, if the document tells of it.
+fn keeps(contract: &Contract, method: &str, path: &str, answer: Answer) -> Answer {
+    // Somebody may have been killed.
+    let faults = if answer.status == 0 { vec![] } else { contract.faults(method, path, &answer) };
+    assert!(faults.is_empty(), "{}: {answer:?}", faults.join(", "));
+    answer
+}
+
 fn ground() -> (TempDir, DevKey, SocketAddr, SocketAddr) {
     let folder = tempfile::tempdir().expect("folder");
     let key = DevKey::create(&key_file(folder.path())).expect("key");
@@ -301,6 +342,7 @@ pub fn on_column<'c>(command: &'c mut Command, column: &Column) -> &'c mut Comma
     command
         .env("DATABASE_URL", &column.database_url)
         .env("REDIS_URL", redis)
+        .env("KEY_ENCRYPTION_KEY_FILE", &column.key_encryption_key)
         .env("KAFKA_BROKERS", column.kafka.kafka_brokers.as_deref().expect("real column"))
         .env("KAFKA_TOPIC_PREFIX", &column.kafka.kafka_topic_prefix)
         .env("KAFKA_SESSION_TIMEOUT", "6s")

@@ -3,7 +3,7 @@
 
 use e2e::column::Column;
 use e2e::system::System;
-use e2e::{bad_input, over_http, schema};
+use e2e::{bad_input, contract, over_http, personal_data, schema};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_from_its_draft_to_its_end() {
@@ -36,8 +36,20 @@ async fn changes_are_whole_and_made_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn contacts_die_with_their_event_or_at_a_members_word() {
+    personal_data::lives_and_dies(&System::embedded().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_input_is_refused_and_leaves_no_trace() {
     bad_input::is_refused(&System::embedded().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_documents_agree_with_the_routes() {
+    let system = System::embedded().await;
+    contract::agrees_with_routes(system.public).await;
+    contract::agrees_with_routes(system.admin).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use e2e::column::Column;
 use e2e::process::run_to_end;
 use e2e::system::{System, clean, on_column};
-use e2e::{bad_input, over_http, schema};
+use e2e::{bad_input, over_http, personal_data, schema};
 use shared_runtime::auth::DevKey;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -37,6 +37,11 @@ async fn a_drain_keeps_what_was_accepted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changes_are_whole_and_made_once() {
     over_http::changes_are_whole_and_made_once(&System::real("http").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn contacts_die_with_their_event_or_at_a_members_word() {
+    personal_data::lives_and_dies(&System::real("http").await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

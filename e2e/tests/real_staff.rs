@@ -9,7 +9,7 @@ use e2e::column::{Column, LANES};
 use e2e::log::read_records;
 use e2e::rounds::{BUDGET, Figures, rounds};
 use e2e::scenarios::InProcess;
-use e2e::sql::number;
+use e2e::sql::{execute, number};
 use e2e::staff::AdminApi;
 use e2e::statement_proxy::{Point, StatementProxy};
 use rand::rngs::StdRng;
@@ -32,9 +32,27 @@ const EACH: [Point; 8] = [
 const SCHEDULE_ONLY: [Point; 2] =
     [Point::Before("UPDATE `events` SET `lifecycle`"), Point::Before("UPDATE `events` SET `scheduled`")];
 
+/// The steps of a deletion behind its command: contact key, event, contacts, salt, certificate.
+const DELETE_ONLY: [Point; 12] = [
+    Point::Before("INSERT INTO `erasure`"),
+    Point::Before("UPDATE `event_key`"),
+    Point::BeforeCommit("UPDATE `event_key`"),
+    Point::BehindCommit("UPDATE `event_key`"),
+    Point::Before("UPDATE `partition_progress`"),
+    Point::Before("UPDATE `events` SET `deleted_at`"),
+    Point::BehindCommit("UPDATE `events` SET `deleted_at`"),
+    Point::Before("DELETE FROM `contact`"),
+    Point::BeforeCommit("DELETE FROM `contact`"),
+    Point::BehindCommit("DELETE FROM `contact`"),
+    Point::Before("UPDATE `events` SET `salt`"),
+    Point::Before("UPDATE `erasure` SET `record`"),
+];
+const CONTACTS: i64 = 3;
+
 /// Whether a command is in the database when its process dies at this point.
 fn is_committed(point: Point) -> bool {
     match point {
+        point if DELETE_ONLY.contains(&point) => true,
         Point::Before(statement) => statement.starts_with("UPDATE `outbox`"),
         Point::BeforeCommit(_) => false,
         Point::BehindCommit(_) => true,
@@ -45,6 +63,7 @@ fn is_committed(point: Point) -> bool {
 enum Asked {
     Schedule,
     Stock,
+    Delete,
 }
 
 /// Kills the process at each point of one command; each time with an event of its own.
@@ -59,13 +78,22 @@ async fn killed_at_each_step(asked: Asked, mut points: Vec<Point>, seed: u64) {
     for point in points {
         let event = admin.draft(10).await;
         let schedule = format!("/admin/v1/events/{event}/schedule");
-        let (path, action, body) = match asked {
-            Asked::Schedule => (schedule, "SCHEDULED", json!({})),
+        if asked != Asked::Schedule {
+            let (_, command) = admin.send("POST", &schedule, None, &json!({})).await.expect("an answer");
+            assert_eq!(admin.settled(&command).await["status"], "APPLIED");
+        }
+        let (method, path, action, body) = match asked {
+            Asked::Schedule => ("POST", schedule, "SCHEDULED", json!({})),
             Asked::Stock => {
-                let (_, command) = admin.send("POST", &schedule, None, &json!({})).await.expect("an answer");
-                assert_eq!(admin.settled(&command).await["status"], "APPLIED");
                 let body = json!({"option": "DEFAULT", "add": ADD});
-                (format!("/admin/v1/events/{event}/stock"), "STOCK_ADDED", body)
+                ("POST", format!("/admin/v1/events/{event}/stock"), "STOCK_ADDED", body)
+            }
+            Asked::Delete => {
+                for n in 1..=CONTACTS {
+                    let row = format!("INSERT INTO contact VALUES ({event}, X'{n:032x}', X'00', 0)");
+                    execute(url, &row).await;
+                }
+                ("DELETE", format!("/admin/v1/events/{event}"), "DELETED", Value::Null)
             }
         };
         let lines = async |outcome: &str| {
@@ -82,7 +110,7 @@ async fn killed_at_each_step(asked: Asked, mut points: Vec<Point>, seed: u64) {
             number(url, &sql).await
         };
         proxy.arm(point);
-        let first = tokio::spawn(admin.request("POST", &path, Some("once"), &body).send());
+        let first = tokio::spawn(admin.request(method, &path, Some("once"), &body).send());
         tokio::time::timeout(BUDGET, proxy.held()).await.expect("the point is reached");
         admin.process.signal("KILL");
         assert_eq!(admin.process.ended(BUDGET).await, None, "ended by the signal");
@@ -101,13 +129,13 @@ async fn killed_at_each_step(asked: Asked, mut points: Vec<Point>, seed: u64) {
 
         // Whoever asks again hears one answer, and it is done once.
         admin = AdminApi::start(&column, proxy.url()).await;
-        let again = admin.send("POST", &path, Some("once"), &body).await.expect("an answer");
+        let again = admin.send(method, &path, Some("once"), &body).await.expect("an answer");
         assert_eq!(again.0, 202, "{point:?}: {}", again.1);
         if let Some(first) = first {
             assert_eq!(first, again, "{point:?}");
         }
         assert_eq!(admin.settled(&again.1).await["status"], "APPLIED", "{point:?}");
-        assert_eq!(admin.send("POST", &path, Some("once"), &body).await, Some(again), "{point:?}");
+        assert_eq!(admin.send(method, &path, Some("once"), &body).await, Some(again), "{point:?}");
         assert_eq!(
             (lines("ACCEPTED").await, lines("APPLIED").await, commands().await),
             (1, 1, 1),
@@ -118,11 +146,32 @@ async fn killed_at_each_step(asked: Asked, mut points: Vec<Point>, seed: u64) {
         assert_eq!(number(url, &granted).await, stock, "{point:?}");
         let applied =
             format!("SELECT COUNT(*) AS n FROM command_applied WHERE event_id = {event} AND status = 1");
-        assert_eq!(number(url, &applied).await, 1 + i64::from(asked == Asked::Stock), "{point:?}");
+        assert_eq!(number(url, &applied).await, 1 + i64::from(asked != Asked::Schedule), "{point:?}");
+        if asked == Asked::Delete {
+            deleted_once(&admin, url, event, point).await;
+        }
         println!("  {action}, killed at {point:?}: applied once");
     }
     drop(admin);
     worker.stop().await;
+}
+
+/// Whatever step it died at: key, contacts and salt are gone, counted once, and the certificate says so.
+async fn deleted_once(admin: &AdminApi, url: &str, event: i64, point: Point) {
+    let shown = admin.get(&format!("/admin/v1/events/{event}/deletion")).await;
+    assert_eq!(shown["state"], "COMPLETE", "{point:?}: {shown}");
+    assert_eq!(shown["contacts_destroyed"], CONTACTS, "{point:?}: {shown}");
+    for (table, rows) in [
+        ("contact WHERE", 0),
+        ("event_key WHERE wrapped_key IS NOT NULL AND", 0),
+        ("event_key WHERE", 1),
+        ("events WHERE salt IS NULL AND deleted_at IS NOT NULL AND", 1),
+    ] {
+        let count = format!("SELECT COUNT(*) AS n FROM {table} event_id = {event}");
+        assert_eq!(number(url, &count).await, rows, "{point:?}: {table}");
+    }
+    let listed = format!("SELECT COUNT(*) AS n FROM erasure WHERE subject = 1 AND subject_id = {event}");
+    assert_eq!(number(url, &listed).await, 1, "{point:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -131,8 +180,9 @@ async fn a_killed_admin_api_applies_each_command_once_or_not_at_all() {
         tokio::join!(
             killed_at_each_step(Asked::Schedule, [&EACH[..], &SCHEDULE_ONLY].concat(), seed),
             killed_at_each_step(Asked::Stock, EACH.to_vec(), seed),
+            killed_at_each_step(Asked::Delete, [&EACH[..], &DELETE_ONLY].concat(), seed),
         );
-        Figures::default().with("kills", (2 * EACH.len() + SCHEDULE_ONLY.len()) as i64)
+        Figures::default().with("kills", (3 * EACH.len() + SCHEDULE_ONLY.len() + DELETE_ONLY.len()) as i64)
     })
     .await;
 }

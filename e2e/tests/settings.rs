@@ -9,8 +9,8 @@ use std::time::Duration;
 use e2e::process::{free_port, run_to_end};
 use e2e::system::clean;
 use shared_runtime::auth::DevKey;
-use shared_runtime::keys::DecisionKey;
-use shared_runtime::store::migrate;
+use shared_runtime::keys::{DecisionKey, KeyEncryptionKey};
+use shared_runtime::store::{migrate, migrate_key_store};
 use tokio::task::JoinSet;
 
 const BUDGET: Duration = Duration::from_secs(60);
@@ -29,7 +29,11 @@ async fn ground() -> (tempfile::TempDir, Vec<(&'static str, String)>) {
     DevKey::create(&key).expect("key");
     let decision = folder.path().join("decision.key");
     DecisionKey::read_or_create(&decision).expect("key");
+    migrate_key_store(&url, false).await.expect("migrations");
+    let wrapping = folder.path().join("key-encryption.key");
+    KeyEncryptionKey::read_or_create(&wrapping).expect("key");
     let settings = vec![
+        ("KEY_ENCRYPTION_KEY_FILE", wrapping.display().to_string()),
         ("DATABASE_URL", url),
         ("REDIS_URL", format!("redis://127.0.0.1:{}", free_port())),
         ("KAFKA_BROKERS", format!("127.0.0.1:{}", free_port())),
@@ -105,8 +109,15 @@ fn cases(folder: &Path) -> Vec<Case> {
         (DECIDING, "DECISION_KEY_FILE", missing.clone(), "DECISION_KEY_FILE"),
         (DECIDING, "DECISION_KEY_FILE", file("short-decision.key", &[1; 31]), "DECISION_KEY_FILE"),
         (&[ADMIN, SERVE], "DECISION_KEY_FILE", text("(unset)"), "DECISION_KEY_FILE"),
-        (&[ADMIN, SERVE], "DRAND_CHAINS_FILE", missing, "DRAND_CHAINS_FILE"),
+        (&[ADMIN, SERVE], "DRAND_CHAINS_FILE", missing.clone(), "DRAND_CHAINS_FILE"),
         (&[ADMIN, SERVE], "DRAND_CHAINS_FILE", file("no-chains.json", b"{}"), "DRAND_CHAINS_FILE"),
+        // Keys of contacts.
+        (&[ADMIN, SERVE], "KEY_ENCRYPTION_KEY_FILE", missing.clone(), "KEY_ENCRYPTION_KEY_FILE"),
+        (&[ADMIN, SERVE], "KEY_ENCRYPTION_KEY_FILE", text("(unset)"), "KEY_ENCRYPTION_KEY_FILE"),
+        (&[ADMIN, SERVE], "KEY_ENCRYPTION_KEY_FILE", file("long.key", &[1; 33]), "KEY_ENCRYPTION_KEY_FILE"),
+        (&[ADMIN, SERVE], "KEY_STORE_URL", text("postgres://x"), "KEY_STORE_URL"),
+        (&[ADMIN, SERVE], "KEY_STORE_URL", text(""), "KEY_STORE_URL"),
+        (&[ADMIN, SERVE], "BACKUP_LIFE", text("a month"), "BACKUP_LIFE"),
         // Listeners.
         (&[GATEWAY, SERVE], "PUBLIC_ADDR", text("0.0.0.0:0"), "AUTH_DEV_KEY_FILE"),
         (&[ADMIN, SERVE], "ADMIN_ADDR", text("0.0.0.0:0"), "AUTH_DEV_KEY_FILE"),

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout)] // what people and scripts ask this command for goes to standard output
 
 mod demo;
+mod keys;
 mod lanes;
 mod parked;
 mod replay;
@@ -43,9 +44,9 @@ enum Command {
     Topics(tools::TopicsCommand),
     /// Print one development token
     Token(tools::TokenArgs),
-    /// Make key files
+    /// Make key files, rotate the key-encryption key, name the key that certificates are checked by
     #[command(subcommand)]
-    Keys(tools::KeysCommand),
+    Keys(keys::KeysCommand),
     /// Decide the log again into an empty database, and compare
     Replay(replay::ReplayArgs),
     /// Events whose records wait for an operator
@@ -81,7 +82,7 @@ async fn main() -> ExitCode {
         Command::Migrate(args) => tools::migrate(args).await,
         Command::Topics(command) => tools::topics(command).await,
         Command::Token(args) => tools::token(&args),
-        Command::Keys(command) => tools::keys(command),
+        Command::Keys(command) => keys::run(command).await,
         Command::Replay(args) => replay::run(args).await,
         Command::Parked(command) => parked::run(command).await,
         Command::Lanes(command) => lanes::run(command).await,

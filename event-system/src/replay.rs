@@ -60,6 +60,9 @@ pub async fn run(args: ReplayArgs) -> Result<ExitCode, Failure> {
         .filter(|r| r.log_id == producer.log_id() && r.next_offset > 0)
         .map(|r| (Lane::new(r.topic.clone(), r.partition_id), r.next_offset))
         .collect();
+    // What was erased since is in the log still; it does not come back here.
+    let erased = live.contact_erasures().await.map_err(unreachable)?;
+    target.note_erasures(&erased).await.map_err(|e| into(&e))?;
     let replay = Replay::prepare(&args.kafka, &live, goal.clone()).await?;
     decide_again(&args, &target, producer, &goal, replay, keys).await?;
     let decided = target.lane_rows().await.map_err(unreachable)?;

@@ -14,13 +14,14 @@ use shared_runtime::clock::{SharedRandom, SystemClock, SystemRandom};
 use shared_runtime::config::{ConfigError, StartError};
 use shared_runtime::embedded::{BacklogGuard, CountedProducer, FakeRedis, MockLog};
 use shared_runtime::http::HttpLimits;
-use shared_runtime::keys::{DecisionKey, DecisionKeyArgs, RewardKeys};
+use shared_runtime::keys::{DecisionKey, DecisionKeyArgs, KeyEncryptionArgs, KeyEncryptionKey, RewardKeys};
 use shared_runtime::lifecycle::Lifecycle;
-use shared_runtime::log::{KafkaArgs, KafkaProducer, check_topics, partitions_of, shortest_retention};
+use shared_runtime::log::{
+    KafkaArgs, KafkaProducer, check_topics, longest_life, partitions_of, shortest_retention,
+};
 use shared_runtime::redis::{RedisArgs, RedisClient};
-use shared_runtime::service::{bind, spawn_http};
 use shared_runtime::store::commands::EventTopics;
-use shared_runtime::store::{DatabaseArgs, Store, migrate};
+use shared_runtime::store::{DatabaseArgs, KeyStore, KeyStoreArgs, Store, migrate, migrate_key_store};
 use shared_runtime::worker::{Batching, RoleParts, WorkerState};
 use tokio::sync::watch;
 
@@ -39,6 +40,10 @@ pub struct SystemArgs {
     pub admin: AdminArgs,
     #[command(flatten)]
     pub database: DatabaseArgs,
+    #[command(flatten)]
+    pub key_store: KeyStoreArgs,
+    #[command(flatten)]
+    pub key_encryption: KeyEncryptionArgs,
     #[command(flatten)]
     pub redis: RedisArgs,
     #[command(flatten)]
@@ -89,19 +94,24 @@ impl System {
         let decision_key = args.decision_key.read()?;
         let chains = args.admin.drand.read()?;
         let store = Store::of(&args.database)?;
+        let keys = KeyStore::of(&args.key_store, &args.database)?;
+        let wrapping = Arc::new(args.key_encryption.read()?);
         let random: SharedRandom = Arc::new(SystemRandom);
         let redis = RedisClient::new(&args.redis, random.clone())?;
         store.ping().await.map_err(|e| StartError::unreachable("DATABASE_URL", e))?;
         let names = args.kafka.topics();
-        let (event_topics, retention) = if embedded {
-            (EventTopics::new(&names, |_| EMBEDDED_LANES), None)
+        // Embedded, the log goes with the process.
+        let (event_topics, retention, log_life) = if embedded {
+            (EventTopics::new(&names, |_| EMBEDDED_LANES), None, Some(Duration::ZERO))
         } else {
             let states = check_topics(&args.kafka).await?;
             (
                 EventTopics::new(&names, |name| partitions_of(&states, name)),
                 shortest_retention(&args.kafka, &states),
+                longest_life(&args.kafka, &states),
             )
         };
+        admin_api::check_key_encryption_key(&keys, &wrapping).await?;
         if embedded {
             // The log is a new, empty one: what a killed process had published and not applied went with the old one.
             for topic in [Topic::Apply, Topic::Raffle] {
@@ -116,7 +126,7 @@ impl System {
         }
         let producer = Arc::new(KafkaProducer::connect(&args.kafka).await?);
 
-        let gateway = Gateway::new(GatewayParts {
+        let gateway = GatewayParts {
             producer: producer.clone(),
             store: store.clone(),
             redis: redis.clone(),
@@ -125,9 +135,9 @@ impl System {
             random: random.clone(),
             backlog: guard.clone(),
             topics: args.kafka.topics(),
-            args: args.gateway.clone(),
-        });
-        let admin = Admin::new(AdminParts {
+            args: args.gateway,
+        };
+        let admin = AdminParts {
             store: store.clone(),
             redis: Some(redis),
             verifier,
@@ -140,17 +150,23 @@ impl System {
             chains: Arc::new(chains),
             log_retention: retention,
             close_grace: args.admin.close_grace,
-        });
-        let (public, public_addr) = bind("PUBLIC_ADDR", args.gateway.public_addr).await?;
-        let (staff, staff_addr) = bind("ADMIN_ADDR", args.admin.admin_addr).await?;
-        let (router, staff_router) = (gateway.router()?, admin.router(HttpLimits::default())?);
-        gateway.spawn_background(life);
-        let counted = CountedProducer::new(producer.clone(), guard.clone());
-        admin.spawn_background(life, Arc::new(counted));
-
-        spawn_http(life, "admin-listener", staff, staff_router);
+            keys,
+            wrapping,
+            backup_life: args.admin.backup_life,
+            log_life,
+        };
+        let counted = Arc::new(CountedProducer::new(producer.clone(), guard.clone()));
+        let staff_addr =
+            Admin::start(admin, args.admin.admin_addr, HttpLimits::default(), counted, life).await?;
+        // Staff are answered from the first moment.
+        let listed = async {
+            while life.not_ready().iter().any(|waits| waits.component == "erasures") {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        life.shutdown_token().run_until_cancelled(listed).await;
         // The workers stop behind the gateway, so that what was acknowledged last is still decided.
-        let worker_stop = spawn_http(life, "public-listener", public, router);
+        let (public_addr, worker_stop) = Gateway::start(gateway, life).await?;
         let budget = life.drain_budget();
         let mut states = Vec::new();
         for (name, role) in [("apply worker", apply_worker::ROLE), ("raffle worker", raffle_worker::ROLE)] {
@@ -233,6 +249,13 @@ async fn start_embedded(args: &mut SystemArgs) -> Result<(FakeRedis, MockLog), S
     let log = MockLog::start(&topics).map_err(|e| StartError::unreachable("KAFKA_BROKERS", e))?;
     let url = format!("sqlite://{}", args.data_dir.join("events.db").display());
     migrate(&url, false).await.map_err(|e| bad(&e))?;
+    let keys = args.key_store.key_store_url.as_ref().unwrap_or(&url);
+    migrate_key_store(keys, false).await.map_err(|e| ConfigError::new("KEY_STORE_URL", e.to_string()))?;
+    if args.key_encryption.key_encryption_key_file.is_none() {
+        let path = args.data_dir.join("key-encryption.key");
+        KeyEncryptionKey::read_or_create(&path).map_err(|e| bad(&e))?;
+        args.key_encryption.key_encryption_key_file = Some(path);
+    }
     args.database.database_url = Some(url);
     args.redis.redis_url = Some(redis.url());
     args.kafka.kafka_brokers = Some(log.bootstrap_servers().to_owned());
@@ -276,6 +299,7 @@ mod tests {
         let mut args = Cli::parse_from(args).system;
         // Embedded, whatever the environment of the tests names.
         (args.database.database_url, args.redis.redis_url, args.kafka.kafka_brokers) = (None, None, None);
+        (args.key_store, args.key_encryption) = Default::default();
         args.decision_key.decision_key_file = None;
         let system = System::start(args, &life).await.unwrap();
         let cursors = system.store.progress_rows().await.unwrap();

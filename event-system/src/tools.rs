@@ -1,15 +1,14 @@
-//! Small tools: migrations, topics, tokens, keys.
+//! Small tools: migrations, topics, tokens.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use shared_runtime::auth::{DevKey, write_secret_file};
-use shared_runtime::clock::{Random, SystemRandom};
+use shared_runtime::auth::DevKey;
 use shared_runtime::config::{ConfigError, StartError, not_empty};
 use shared_runtime::log::{KafkaArgs, create_topics, inspect_topics};
-use shared_runtime::store::{self, MigrateError};
+use shared_runtime::store::{self, KeyStoreArgs, MigrateError};
 
 use crate::Failure;
 use crate::system::dev_key_path;
@@ -19,17 +18,24 @@ pub struct MigrateArgs {
     /// `mysql://` or `sqlite://`
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_parser = not_empty)]
     database_url: String,
+    #[command(flatten)]
+    key_store: KeyStoreArgs,
     /// Only print what is pending
     #[arg(long)]
     dry_run: bool,
 }
 
 pub async fn migrate(args: MigrateArgs) -> Result<ExitCode, Failure> {
-    let names = store::migrate(&args.database_url, args.dry_run).await.map_err(|error| match error {
-        MigrateError::Config(error) => StartError::Config(error),
-        MigrateError::Unreachable(problem) => StartError::unreachable("DATABASE_URL", problem),
-        MigrateError::Failed(problem) => ConfigError::new("DATABASE_URL", problem).into(),
-    })?;
+    let failed = |setting: &'static str| {
+        move |error| match error {
+            MigrateError::Config(error) => StartError::Config(error),
+            MigrateError::Unreachable(problem) => StartError::unreachable(setting, problem),
+            MigrateError::Failed(problem) => ConfigError::new(setting, problem).into(),
+        }
+    };
+    let mut names = store::migrate(&args.database_url, args.dry_run).await.map_err(failed("DATABASE_URL"))?;
+    let keys = args.key_store.key_store_url.as_ref().unwrap_or(&args.database_url);
+    names.extend(store::migrate_key_store(keys, args.dry_run).await.map_err(failed("KEY_STORE_URL"))?);
     let verb = if args.dry_run { "pending" } else { "applied" };
     names.iter().for_each(|name| println!("{verb} {name}"));
     println!("{} {verb}", names.len());
@@ -113,35 +119,6 @@ pub fn token(args: &TokenArgs) -> Result<ExitCode, Failure> {
         (None, staff) => key.issue_staff(staff.as_deref().unwrap_or_default(), &args.scope, args.ttl),
     };
     println!("{}", token.map_err(bad)?);
-    Ok(ExitCode::SUCCESS)
-}
-
-#[derive(Debug, Subcommand)]
-pub enum KeysCommand {
-    /// Make dev.key, key-encryption.key and decision.key; never over an existing file
-    Init {
-        /// Folder
-        #[arg(long, default_value = "./data")]
-        dir: PathBuf,
-    },
-}
-
-pub fn keys(command: KeysCommand) -> Result<ExitCode, Failure> {
-    let KeysCommand::Init { dir } = command;
-    let bad = |e: &dyn std::fmt::Display| ConfigError::new("--dir", e.to_string());
-    std::fs::create_dir_all(&dir).map_err(|e| bad(&e))?;
-    for name in ["dev.key", "key-encryption.key", "decision.key"] {
-        let path = dir.join(name);
-        if path.exists() {
-            println!("kept {}", path.display());
-            continue;
-        }
-        let mut key = [0; 32];
-        key[..16].copy_from_slice(&SystemRandom.id());
-        key[16..].copy_from_slice(&SystemRandom.id());
-        write_secret_file(&path, &key).map_err(|e| bad(&e))?;
-        println!("made {}", path.display());
-    }
     Ok(ExitCode::SUCCESS)
 }
 

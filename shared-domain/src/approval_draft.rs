@@ -2,14 +2,16 @@
 
 use chrono::{DateTime, Datelike, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{Approval, EventPeriod, Violation};
 
 /// Compliance part of a draft, and body of `PUT …/approval`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ComplianceDraft {
     /// Number of the review.
+    #[schema(min_length = 1, max_length = 100)]
     pub review_number: String,
     /// First instant approved.
     pub approved_from: DateTime<Utc>,

@@ -77,6 +77,8 @@ pub struct EventDefinition {
     pub draw_commitment: Option<Digest>,
     /// Secrets behind the event's outcomes, wrapped by `DECISION_KEY_FILE`.
     pub wrapped_keys: WrappedKeys,
+    /// Public key (X25519) that contacts are sealed to; none where none are collected.
+    pub contact_key: Option<[u8; 32]>,
 }
 
 /// Secrets as the log carries them; only holders of the decision key can unwrap them. Empty where the event needs none.
@@ -163,6 +165,7 @@ impl EventDefinition {
             draw: self.draw.map(draw_record),
             wrapped_reward_key: self.wrapped_keys.reward_key.clone(),
             wrapped_seed: self.wrapped_keys.seed.clone(),
+            contact_key: self.contact_key.map(|key| key.to_vec()).unwrap_or_default(),
         }
     }
 
@@ -234,6 +237,12 @@ impl EventDefinition {
                 reward_key: record.wrapped_reward_key.clone(),
                 seed: record.wrapped_seed.clone(),
             },
+            contact_key: match record.contact_key.as_slice() {
+                [] => None,
+                bytes => {
+                    Some(bytes.try_into().map_err(|_| DefinitionError::Unsupported("this contact key"))?)
+                }
+            },
         };
         definition.check_parts()?;
         Ok(definition)
@@ -246,6 +255,8 @@ impl EventDefinition {
             "this number of lanes"
         } else if self.reward.needs_key() && self.wrapped_keys.reward_key.is_empty() {
             "a random reward without its key"
+        } else if self.contact_collection == ContactCollection::AtApply && self.contact_key.is_none() {
+            "AT_APPLY without a contact key"
         } else if raffle && !self.options.is_empty() {
             "RAFFLE with stock"
         } else if raffle && self.max_winners.is_none_or(|winners| winners < 0) {
@@ -344,6 +355,7 @@ mod tests {
             draw: Some(DrawRules { method: DrawMethod::Random, alternates: 2, beacon: Some(beacon) }),
             draw_commitment: Some([5; 32]),
             wrapped_keys: WrappedKeys { reward_key: vec![1], seed: vec![2] },
+            contact_key: Some([7; 32]),
         }
     }
 
@@ -357,7 +369,10 @@ mod tests {
     #[test]
     fn records_that_lack_a_part_are_refused() {
         type Change = fn(&mut EventDefinition);
-        let changes: [(&str, Change); 7] = [
+        let changes: [(&str, Change); 8] = [
+            ("AT_APPLY without a contact key", |d| {
+                (d.contact_collection, d.contact_key) = (ContactCollection::AtApply, None)
+            }),
             ("RAFFLE without its draw", |d| d.draw = None),
             ("RAFFLE without its draw", |d| d.draw_commitment = None),
             ("RAFFLE without its draw", |d| d.wrapped_keys.seed.clear()),

@@ -6,6 +6,7 @@ mod reward;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{ComplianceDraft, ContactCollection, EventType, OptionName, RuleError};
 
@@ -15,13 +16,15 @@ pub use draw::{BeaconDraft, DrawDraft};
 pub use reward::RewardDraft;
 
 /// Body of `POST /admin/v1/events` (API "EventDraft").
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventDraft {
     /// Shown to members.
+    #[schema(min_length = 1, max_length = 200)]
     pub title: String,
     /// Shown to members.
     #[serde(default)]
+    #[schema(max_length = 20_000)]
     pub content: String,
     /// Kind of event.
     #[serde(rename = "type")]
@@ -38,6 +41,7 @@ pub struct EventDraft {
     pub compliance: Option<ComplianceDraft>,
     /// FIRST_COME: the sum of its stock, where given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0)]
     pub max_winners: Option<i64>,
     /// Free text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -47,15 +51,18 @@ pub struct EventDraft {
     pub duplicate_participation_allowed: bool,
     /// Only where duplicates are allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
     pub max_entries_per_member: Option<u32>,
     /// Stock; an option without a name is `DEFAULT`.
     #[serde(default)]
+    #[schema(max_items = 1_000)]
     pub stock: Vec<StockDraft>,
     /// Without it: 1 point.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reward: Option<RewardDraft>,
     /// Missions that earn entries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Object>)]
     pub missions: Vec<serde_json::Value>,
     /// Defaults to AFTER_WIN.
     #[serde(default)]
@@ -68,6 +75,7 @@ pub struct EventDraft {
     pub draw: Option<DrawDraft>,
     /// A lane that an operator names for a one-lane event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0)]
     pub lane: Option<i32>,
     /// Rate limits of this event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,28 +86,33 @@ pub struct EventDraft {
 }
 
 /// One option of a draft.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StockDraft {
     /// Name.
     #[serde(default = "default_option")]
+    #[schema(min_length = 1, max_length = 100)]
     pub option: String,
     /// Prizes.
+    #[schema(minimum = 0)]
     pub count: i64,
 }
 
 /// Rate limits; `None` means the default of the settings.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LimitsDraft {
     /// Entries a second.
     #[serde(default)]
+    #[schema(minimum = 0)]
     pub per_second: Option<i64>,
     /// Raffle entries a second.
     #[serde(default)]
+    #[schema(minimum = 0)]
     pub raffle_per_second: Option<i64>,
     /// Requests a second of one member.
     #[serde(default)]
+    #[schema(minimum = 0)]
     pub per_member_per_second: Option<i64>,
 }
 
@@ -119,7 +132,7 @@ impl LimitsDraft {
 }
 
 /// A rule that a part of a body breaks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Violation {
     /// JSON pointer (RFC 6901) into the body, or `header:NAME`, `query:NAME`.
     pub pointer: String,

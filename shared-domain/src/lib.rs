@@ -3,6 +3,7 @@
 //! Everything that decides an outcome is here, so that a replay, a simulator and the live workers agree.
 
 mod approval_draft;
+mod contact;
 mod decide;
 mod definition;
 mod digest;
@@ -19,6 +20,7 @@ mod reward;
 mod value;
 
 pub use approval_draft::ComplianceDraft;
+pub use contact::Contact;
 pub use decide::{
     CommandOutcome, DecidedCommand, DecidedEntry, Decisions, EventInLane, Fold, Known, LaneState, LogEntry,
     Undecidable, decide,

@@ -1,11 +1,12 @@
 //! Outcomes of an entry, with their numbers on the wire and in the digest (DESIGN section 5, "Bytes").
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 macro_rules! numbered {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $code:literal),+ $(,)? }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
         #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
         pub enum $name { $($(#[$vdoc])* $variant = $code),+ }
 

@@ -1,6 +1,7 @@
 //! What clients see of an event's life (API "Event").
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{EventPeriod, Millis};
 
@@ -35,7 +36,7 @@ impl Lifecycle {
 }
 
 /// Status of an event in answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum EventStatus {
     /// Seen by staff only.

@@ -1,6 +1,7 @@
 //! Value objects of the event aggregate: they cannot hold a value that breaks their rule.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::Millis;
 
@@ -34,7 +35,7 @@ pub enum RuleError {
 }
 
 /// What kind of event it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum EventType {
     /// Everyone valid wins, while stock lasts where there is one.
@@ -46,7 +47,7 @@ pub enum EventType {
 }
 
 /// When contact data is asked for (DESIGN section 8).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ContactCollection {
     /// Never.

@@ -1,15 +1,12 @@
-//! The decision key (`DECISION_KEY_FILE`): wraps what outcomes are made from, reward keys and draw seeds, so that the log
-//! and the database can carry them and only admin-api, the workers and `replay` can read them (DESIGN section 8).
-//!
-//! A wrapped secret is `1 | nonce (12) | AES-256-GCM ciphertext (32) | tag (16)`, 61 bytes, with the AAD
-//! `purpose | event` (`"reward-key/v1"` or `"draw-seed/v1"`, the event as 8 bytes big-endian): what was wrapped for one
-//! event and purpose opens for no other. Nonces are random, NIST SP 800-38D allows 2^32 of them a key.
+//! Keys that wrap other keys (DESIGN section 8). Two of them, for two circles of readers: the [`DecisionKey`] wraps what
+//! outcomes are made from (admin-api, workers, `replay`), the [`KeyEncryptionKey`] what opens contacts (admin-api alone).
+
+mod key_encryption;
+mod wrapping;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
-use aws_lc_rs::error::Unspecified;
 use clap::Args;
 use shared_domain::draw::Seed;
 use shared_domain::{Digest, EventId, RewardKey};
@@ -17,54 +14,15 @@ use shared_domain::{Digest, EventId, RewardKey};
 use crate::auth::{DevKeyError, read_secret_file, write_secret_file};
 use crate::config::ConfigError;
 
-const VERSION: u8 = 1;
-const NONCE_BYTES: usize = 12;
-const SECRET_BYTES: usize = 32;
-const TAG_BYTES: usize = 16;
-/// Length of a wrapped secret.
-pub const WRAPPED_BYTES: usize = 1 + NONCE_BYTES + SECRET_BYTES + TAG_BYTES;
+pub use key_encryption::{KeyEncryptionArgs, KeyEncryptionKey, KeyId};
+use wrapping::{SECRET_BYTES, WrappingKey, fresh_secret};
+pub use wrapping::{UnwrapError, WRAPPED_BYTES, WrapError};
 
-/// What a secret is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Purpose {
-    RewardKey,
-    DrawSeed,
-}
+const REWARD_KEY: &[u8] = b"reward-key/v1";
+const DRAW_SEED: &[u8] = b"draw-seed/v1";
 
-impl Purpose {
-    fn aad(self, event: EventId) -> Aad<Vec<u8>> {
-        let name: &[u8] = match self {
-            Self::RewardKey => b"reward-key/v1",
-            Self::DrawSeed => b"draw-seed/v1",
-        };
-        Aad::from([name, &event.to_be_bytes()].concat())
-    }
-}
-
-/// A wrapped secret that this key does not open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum UnwrapError {
-    /// Not of the form that this build writes.
-    #[error("a wrapped secret has {WRAPPED_BYTES} bytes and version {VERSION}")]
-    Form,
-    /// Another decision key, another event or purpose, or changed bytes.
-    #[error("the secret does not open: DECISION_KEY_FILE is not the key that wrapped it, or it was changed")]
-    Sealed,
-}
-
-/// Making a secret or sealing it failed: the library has no randomness.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no randomness for a secret")]
-pub struct WrapError;
-
-impl From<Unspecified> for WrapError {
-    fn from(_: Unspecified) -> Self {
-        Self
-    }
-}
-
-/// 32 bytes that wrap reward keys and seeds.
-pub struct DecisionKey(RandomizedNonceKey);
+/// 32 bytes that wrap reward keys and seeds (`DECISION_KEY_FILE`), so that the log and the database can carry them.
+pub struct DecisionKey(WrappingKey);
 
 impl std::fmt::Debug for DecisionKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -75,9 +33,7 @@ impl std::fmt::Debug for DecisionKey {
 impl DecisionKey {
     /// From its bytes.
     pub fn new(key: &[u8; SECRET_BYTES]) -> Self {
-        #[allow(clippy::expect_used)]
-        let key = RandomizedNonceKey::new(&AES_256_GCM, key).expect("AES-256 takes keys of 32 bytes");
-        Self(key)
+        Self(WrappingKey::new(key))
     }
 
     /// Reads a key file of exactly 32 bytes.
@@ -87,65 +43,29 @@ impl DecisionKey {
 
     /// Reads the file, or makes it with mode 0600 when there is none (embedded).
     pub fn read_or_create(path: &Path) -> Result<Self, DevKeyError> {
-        let fresh = rand::random();
-        match write_secret_file(path, &fresh) {
-            Ok(()) => Ok(Self::new(&fresh)),
-            Err(DevKeyError::File { source, .. }) if source.kind() == std::io::ErrorKind::AlreadyExists => {
-                Self::read(path)
-            }
-            Err(error) => Err(error),
-        }
+        read_or_create(path).map(|key| Self::new(&key))
     }
 
     /// A new reward key for an event, wrapped for its `Scheduled` record.
     pub fn new_reward_key(&self, event: EventId) -> Result<Vec<u8>, WrapError> {
-        self.wrap(Purpose::RewardKey, event, &fresh_secret()?)
+        self.0.wrap(REWARD_KEY, event, &fresh_secret()?)
     }
 
     /// An event's reward key.
     pub fn reward_key(&self, event: EventId, wrapped: &[u8]) -> Result<RewardKey, UnwrapError> {
-        self.unwrap(Purpose::RewardKey, event, wrapped).map(|key| RewardKey::new(&key))
+        self.0.unwrap(REWARD_KEY, event, wrapped).map(|key| RewardKey::new(&key))
     }
 
     /// A new seed for an event's draw, with its wrapped form; the caller publishes [`Seed::commitment`].
     pub fn new_seed(&self, event: EventId) -> Result<(Seed, Vec<u8>), WrapError> {
         let seed = Seed::new(fresh_secret()?);
-        let wrapped = self.wrap(Purpose::DrawSeed, event, seed.as_bytes())?;
+        let wrapped = self.0.wrap(DRAW_SEED, event, seed.as_bytes())?;
         Ok((seed, wrapped))
     }
 
     /// The seed of an event's draw. Whoever draws compares its commitment with the scheduled one first.
     pub fn seed(&self, event: EventId, wrapped: &[u8]) -> Result<Seed, UnwrapError> {
-        self.unwrap(Purpose::DrawSeed, event, wrapped).map(Seed::new)
-    }
-
-    fn wrap(
-        &self,
-        purpose: Purpose,
-        event: EventId,
-        secret: &[u8; SECRET_BYTES],
-    ) -> Result<Vec<u8>, WrapError> {
-        let mut sealed = secret.to_vec();
-        let nonce = self.0.seal_in_place_append_tag(purpose.aad(event), &mut sealed)?;
-        Ok([&[VERSION], nonce.as_ref().as_slice(), &sealed].concat())
-    }
-
-    fn unwrap(
-        &self,
-        purpose: Purpose,
-        event: EventId,
-        wrapped: &[u8],
-    ) -> Result<[u8; SECRET_BYTES], UnwrapError> {
-        let [VERSION, rest @ ..] = wrapped else { return Err(UnwrapError::Form) };
-        if wrapped.len() != WRAPPED_BYTES {
-            return Err(UnwrapError::Form);
-        }
-        let (nonce, sealed) = rest.split_at(NONCE_BYTES);
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| UnwrapError::Form)?;
-        let mut secret = sealed.to_vec();
-        let open = self.0.open_in_place(nonce, purpose.aad(event), &mut secret);
-        let open = open.map_err(|_| UnwrapError::Sealed)?;
-        <[u8; SECRET_BYTES]>::try_from(&*open).map_err(|_| UnwrapError::Form)
+        self.0.unwrap(DRAW_SEED, event, wrapped).map(Seed::new)
     }
 }
 
@@ -197,11 +117,16 @@ impl RewardKeys {
     }
 }
 
-/// 32 bytes of the library's cryptographic generator.
-fn fresh_secret() -> Result<[u8; SECRET_BYTES], WrapError> {
-    let mut secret = [0; SECRET_BYTES];
-    aws_lc_rs::rand::fill(&mut secret)?;
-    Ok(secret)
+/// Reads a key file, or makes it with mode 0600 when there is none (embedded).
+fn read_or_create(path: &Path) -> Result<[u8; SECRET_BYTES], DevKeyError> {
+    let fresh = rand::random();
+    match write_secret_file(path, &fresh) {
+        Ok(()) => Ok(fresh),
+        Err(DevKeyError::File { source, .. }) if source.kind() == std::io::ErrorKind::AlreadyExists => {
+            read_secret_file(path)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Where the decision key is.

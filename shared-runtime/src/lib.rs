@@ -4,6 +4,7 @@
 pub mod auth;
 pub mod clock;
 pub mod config;
+pub mod contact;
 pub mod draw;
 pub mod embedded;
 pub mod http;

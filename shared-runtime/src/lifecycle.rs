@@ -15,6 +15,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use utoipa::ToSchema;
 
 pub use args::{LifecycleArgs, OpsArgs};
 pub use ops::{healthcheck, serve_ops};
@@ -53,7 +54,7 @@ pub struct Component {
 }
 
 /// A component that is not ready, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct NotReady {
     /// Its name.
     pub component: String,
@@ -62,7 +63,7 @@ pub struct NotReady {
 }
 
 /// Something that stands still although the process is ready.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Alarm {
     /// Its name.
     pub component: String,

@@ -6,20 +6,22 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use admin_api::{Admin, AdminParts, Relay};
+use e2e::contract::Contract;
+use e2e::http::Answer;
 use serde_json::{Value, json};
-use shared_domain::{EventKeys, LogEntry};
+use shared_domain::{EntryId, EventKeys, LogEntry};
 use shared_proto::v1::{self, log_record::Kind};
 use shared_proto::{Lane, Topic, TopicNames};
 use shared_runtime::auth::{DevKey, Verifier};
 use shared_runtime::clock::{Clock, ManualClock, SeededRandom};
 use shared_runtime::http::{HttpLimits, serve};
-use shared_runtime::keys::{DecisionKey, RewardKeys};
+use shared_runtime::keys::{DecisionKey, KeyEncryptionKey, RewardKeys};
 use shared_runtime::log::LogEnds;
 use shared_runtime::log::producer::{ProduceError, Producer, ToProduce};
 use shared_runtime::redis::RedisClient;
 use shared_runtime::store::commands::EventTopics;
 use shared_runtime::store::rows::ProgressRow;
-use shared_runtime::store::{DatabaseArgs, Store, migrate};
+use shared_runtime::store::{DatabaseArgs, KeyStore, KeyStoreArgs, Store, migrate, migrate_key_store};
 use shared_runtime::worker::batch::{BatchRecord, LaneBatch, LaneMemory};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -29,6 +31,9 @@ pub const NOW: i64 = 1_767_225_600_000; // 2026-01-01T00:00:00Z
 pub const GRACE_MS: i64 = 10_000;
 pub const LANES: i32 = 4;
 const DECISION_KEY: [u8; 32] = [5; 32];
+pub const KEY_ENCRYPTION_KEY: [u8; 32] = [5; 32];
+pub const BACKUP_LIFE: Duration = Duration::from_secs(10 * 24 * 3600);
+pub const LOG_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Records a batch of a worker has.
 const BATCH: i64 = 1_000;
 
@@ -80,12 +85,25 @@ impl LogEnds for MemoryLog {
 impl MemoryLog {
     /// A member's entry, as the gateway would have published it.
     pub fn enter(&self, event: i64, lane: i32, member: i64, accepted_at_ms: i64, options: &[u32]) {
+        self.enter_with(event, lane, member, accepted_at_ms, options, Vec::new());
+    }
+
+    /// The same with a contact.
+    pub fn enter_with(
+        &self,
+        event: i64,
+        lane: i32,
+        member: i64,
+        accepted_at_ms: i64,
+        options: &[u32],
+        sealed_contact: Vec<u8>,
+    ) {
         let entry = v1::Entry {
-            entry_id: EventKeys::new(&[3; 32]).entry_id(member, Some(&event.to_string())).as_bytes().to_vec(),
+            entry_id: entry_id(event, member).as_bytes().to_vec(),
             member_id: member,
             accepted_at_ms,
             options: options.to_vec(),
-            sealed_contact: Vec::new(),
+            sealed_contact,
         };
         self.records.lock().unwrap().push((lane, shared_proto::encode(event, Kind::Entry(entry))));
     }
@@ -101,16 +119,23 @@ impl MemoryLog {
     }
 }
 
+pub fn entry_id(event: i64, member: i64) -> EntryId {
+    EventKeys::new(&[3; 32]).entry_id(member, Some(&event.to_string()))
+}
+
 pub struct World {
     pub store: Store,
+    pub keys: KeyStore,
     pub clock: Arc<ManualClock>,
     pub admin: Admin,
     pub log: Arc<MemoryLog>,
     pub key: DevKey,
     relay: OnceLock<Relay<MemoryLog>>,
     addr: std::net::SocketAddr,
+    contract: Contract,
     stop: CancellationToken,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
+    key_store_url: String,
 }
 
 impl Drop for World {
@@ -125,12 +150,27 @@ pub async fn world(retention: Option<Duration>) -> World {
 
 pub async fn world_with(retention: Option<Duration>, redis: Option<RedisClient>, grace_ms: i64) -> World {
     let dir = tempfile::tempdir().unwrap();
+    let key_store = tempfile::tempdir().unwrap();
+    // It outlives this world: a restored one reads it too.
+    let keys = format!("sqlite://{}", key_store.keep().join("keys.db").display());
+    migrate_key_store(&keys, false).await.unwrap();
+    start(dir, &keys, Arc::default(), KEY_ENCRYPTION_KEY, (retention, redis, grace_ms)).await
+}
+
+async fn start(
+    dir: tempfile::TempDir,
+    key_store_url: &str,
+    log: Arc<MemoryLog>,
+    wrapping: [u8; 32],
+    (retention, redis, grace_ms): (Option<Duration>, Option<RedisClient>, i64),
+) -> World {
     let url = format!("sqlite://{}", dir.path().join("t.db").display());
     migrate(&url, false).await.unwrap();
     let store = Store::open(&DatabaseArgs::default(), &url).unwrap();
+    let key_store = KeyStoreArgs { key_store_url: Some(key_store_url.to_owned()) };
+    let keys = KeyStore::of(&key_store, &DatabaseArgs::default()).unwrap();
     let key = DevKey::new([7; 32]);
     let clock = Arc::new(ManualClock::new(NOW));
-    let log: Arc<MemoryLog> = Arc::default();
     let admin = Admin::new(AdminParts {
         store: store.clone(),
         redis,
@@ -144,13 +184,19 @@ pub async fn world_with(retention: Option<Duration>, redis: Option<RedisClient>,
         chains: Arc::default(),
         log_retention: retention,
         close_grace: Duration::from_millis(grace_ms as u64),
+        keys: keys.clone(),
+        wrapping: Arc::new(KeyEncryptionKey::new(&wrapping)),
+        backup_life: BACKUP_LIFE,
+        log_life: Some(LOG_LIFE),
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     let router = admin.router(HttpLimits::default()).unwrap();
     tokio::spawn(serve(listener, router, stop.clone(), Duration::from_secs(1)));
-    World { store, clock, admin, log, key, relay: OnceLock::new(), addr, stop, _dir: dir }
+    let contract = Contract::of(addr).await;
+    let (relay, key_store_url) = (OnceLock::new(), key_store_url.to_owned());
+    World { store, keys, clock, admin, log, key, relay, addr, contract, stop, dir, key_store_url }
 }
 
 pub fn draft() -> Value {
@@ -183,6 +229,23 @@ fn dechunked(head: &str, body: &str) -> String {
 }
 
 impl World {
+    /// A copy of the database as it is now.
+    pub fn backup(&self) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for file in ["t.db", "t.db-wal"] {
+            std::fs::copy(self.dir.path().join(file), dir.path().join(file)).unwrap();
+        }
+        dir
+    }
+
+    /// Another admin API over a backup, with this one's log and key store, and its time.
+    pub async fn restored(&self, backup: tempfile::TempDir, wrapping: [u8; 32]) -> World {
+        let settings = (None, None, GRACE_MS);
+        let world = start(backup, &self.key_store_url, self.log.clone(), wrapping, settings).await;
+        world.clock.advance(self.clock.now_ms() - NOW);
+        world
+    }
+
     pub fn staff(&self, scopes: &str) -> String {
         self.key.issue_staff("ann", scopes, Duration::from_secs(600)).unwrap()
     }
@@ -219,7 +282,11 @@ impl World {
         stream.read_to_string(&mut text).await.unwrap();
         let status = text.split(' ').nth(1).unwrap().parse().unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        (status, head.to_owned(), dechunked(head, body))
+        let body = dechunked(head, body);
+        let answer = Answer { status, head: head.to_lowercase(), body: body.clone() };
+        let faults = self.contract.faults(method, path, &answer);
+        assert!(faults.is_empty(), "{faults:?}: {answer:?}");
+        (status, head.to_owned(), body)
     }
 
     /// Sends a request and gives the connection.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use api_gateway::{Gateway, GatewayArgs, GatewayParts};
+use e2e::contract::Contract;
 use shared_domain::{
     Approval, ContactCollection, EventDefinition, EventPeriod, EventType, LogEntry, OptionName, Reward,
     WrappedKeys,
@@ -75,6 +76,10 @@ impl TestLog {
         tokio::time::timeout(Duration::from_secs(10), reached).await.expect("acknowledgements").unwrap();
     }
 
+    pub fn record(&self, lane: i32, offset: usize) -> Vec<u8> {
+        self.lanes.lock().unwrap()[&lane][offset].clone()
+    }
+
     pub fn len(&self, lane: i32) -> usize {
         self.lanes.lock().unwrap().get(&lane).map_or(0, Vec::len)
     }
@@ -127,6 +132,7 @@ pub fn definition(id: i64, options: &[(&str, i64)]) -> EventDefinition {
         draw: None,
         draw_commitment: None,
         wrapped_keys: WrappedKeys::default(),
+        contact_key: None,
     }
 }
 
@@ -144,6 +150,8 @@ pub struct Edge {
     pub stop: CancellationToken,
     pub drained: JoinHandle<Drained>,
     pub addr: SocketAddr,
+    /// What the listener says of itself, once it is known.
+    contract: Option<Contract>,
     key: DevKey,
     memory: LaneMemory,
     _redis: FakeRedis,
@@ -189,8 +197,22 @@ impl Edge {
         let stop = CancellationToken::new();
         let drained = tokio::spawn(serve(listener, router, stop.clone(), Duration::from_secs(10)));
         let memory = LaneMemory::default();
-        let edge =
-            Self { log, store, life, redis, stop, drained, addr, key, memory, _redis: server, _dir: dir };
+        let mut edge = Self {
+            log,
+            store,
+            life,
+            redis,
+            stop,
+            drained,
+            addr,
+            contract: None,
+            key,
+            memory,
+            _redis: server,
+            _dir: dir,
+        };
+        let document = edge.ask("GET", "/openapi.json", "", "").await;
+        edge.contract = Some(Contract::new(serde_json::from_str(&document.body).unwrap()));
         let before = edge.ask("GET", "/v1/events", "", "").await;
         assert!(before.status == 503 && before.body.contains("UNAVAILABLE"), "{before:?}");
         for (id, definition) in &events {
@@ -269,7 +291,12 @@ impl Edge {
 
     pub async fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> Answer {
         let mut stream = self.send(method, path, headers, body).await;
-        Answer::read(&mut stream).await
+        let answer = Answer::read(&mut stream).await;
+        if let Some(contract) = &self.contract {
+            let faults = contract.faults(method, path, &answer.lower());
+            assert!(faults.is_empty(), "{faults:?}: {answer:?}");
+        }
+        answer
     }
 
     /// Sends a request, and leaves its answer to be read.
@@ -326,6 +353,11 @@ impl Answer {
         let (head, body) = all.split_once("\r\n\r\n").unwrap();
         let status = head[9..12].parse().unwrap();
         Self { status, head: head.to_owned(), body: body.to_owned() }
+    }
+
+    fn lower(&self) -> e2e::http::Answer {
+        let (head, body) = (self.head.to_lowercase(), self.body.clone());
+        e2e::http::Answer { status: self.status, head, body }
     }
 
     #[track_caller]

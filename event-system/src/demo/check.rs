@@ -53,7 +53,7 @@ pub async fn gather(system: &System, second: &Store, event: i64) -> anyhow::Resu
         }
         rows.extend(block);
     }
-    let snapshot = system.store.snapshot("", i64::MIN).await?;
+    let snapshot = system.store.snapshot("", i64::MIN, i64::MAX).await?;
     let left = snapshot.stock.iter().filter(|s| s.event_id == event).map(|s| s.stock_count).sum();
     Ok(Facts { rows, log, lane, second: other, left })
 }

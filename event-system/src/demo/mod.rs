@@ -67,6 +67,8 @@ async fn stampede(args: DemoArgs) -> anyhow::Result<bool> {
     // Always embedded, whatever the environment says: the demo must not touch anybody's stores.
     settings.data_dir = folder.path().to_path_buf();
     settings.database.database_url = None;
+    settings.key_store.key_store_url = None;
+    settings.key_encryption.key_encryption_key_file = None;
     settings.redis.redis_url = None;
     settings.kafka.kafka_brokers = None;
     settings.auth.auth_jwks = None;

@@ -85,6 +85,7 @@ pub fn check_draft(draft: &EventDraft) -> Result<EventDefinition, Vec<Violation>
         draw,
         draw_commitment: None,
         wrapped_keys: WrappedKeys::default(),
+        contact_key: None,
     })
 }
 
@@ -243,9 +244,6 @@ impl Check {
     fn unsupported(&mut self, draft: &EventDraft) {
         if !draft.missions.is_empty() {
             self.fail("/missions", "are not supported yet");
-        }
-        if draft.contact_collection == ContactCollection::AtApply {
-            self.fail("/contact_collection", "AT_APPLY is not supported yet");
         }
     }
 }

@@ -1,13 +1,14 @@
 //! The draw of a raffle's draft.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Violation;
 use crate::RuleError;
 use crate::draw::{ALTERNATES_MAX, BeaconRound, DrawMethod, DrawRules};
 
 /// How a raffle's winners are drawn.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DrawDraft {
     /// Defaults to RANDOM.
@@ -15,6 +16,7 @@ pub struct DrawDraft {
     pub method: DrawMethod,
     /// How many alternates stand behind the winners.
     #[serde(default)]
+    #[schema(minimum = 0, maximum = 1_000_000)]
     pub alternates: i64,
     /// A drand round that nobody knows before the list is frozen; RANDOM only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -22,12 +24,14 @@ pub struct DrawDraft {
 }
 
 /// A named drand round.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BeaconDraft {
     /// 64 lower-case hexadecimal digits.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
     pub chain_hash: String,
     /// From 1.
+    #[schema(minimum = 1)]
     pub round: i64,
 }
 

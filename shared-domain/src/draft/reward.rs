@@ -1,27 +1,33 @@
 //! The reward policy of a draft.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Violation;
 use crate::{AMOUNT_MAX, AmountRange, Reward, RuleError, TargetRange};
 
 /// Reward policy of a draft.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RewardDraft {
     /// `FIXED`, `RANDOM` or `AVERAGE_RANDOM`.
+    #[schema(pattern = "^(FIXED|RANDOM|AVERAGE_RANDOM)$")]
     pub reward_type: String,
     /// FIXED: points a winner gets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 1_000_000_000_000_i64)]
     pub fixed_amount: Option<i64>,
     /// RANDOM, AVERAGE_RANDOM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 1_000_000_000_000_i64)]
     pub min_amount: Option<i64>,
     /// RANDOM, AVERAGE_RANDOM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 1_000_000_000_000_i64)]
     pub max_amount: Option<i64>,
     /// AVERAGE_RANDOM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 1_000_000_000_000_i64)]
     pub target_average: Option<i64>,
 }
 

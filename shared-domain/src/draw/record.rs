@@ -2,13 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{BeaconRound, DrawMethod, NO_BEACON};
 use crate::{Digest, EntryId, EventId, Hex32, HexBytes};
 
 /// How far a draw has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum DrawPhase {
     /// Commitment and beacon are named.
@@ -22,7 +23,7 @@ pub enum DrawPhase {
 }
 
 /// Whom one has to trust.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Trust {
     /// The operator, who knew the seed before the list was frozen.
@@ -32,9 +33,10 @@ pub enum Trust {
 }
 
 /// A draw as the public sees it; it grows with its phase.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DrawRecord {
     /// Event.
+    #[schema(value_type = i64)]
     pub event_id: EventId,
     /// Draw.
     pub draw_id: Uuid,
@@ -45,16 +47,21 @@ pub struct DrawRecord {
     /// How winners are found.
     pub method: DrawMethod,
     /// [`super::Seed::commitment`], from scheduling on.
+    #[schema(value_type = String)]
     pub commitment: Hex32,
     /// Null until PUBLISHED.
+    #[schema(value_type = Option<String>, required)]
     pub seed: Option<Hex32>,
     /// Null where none was named.
+    #[schema(required)]
     pub beacon: Option<BeaconRecord>,
     /// BEACON where the named round counts: until FROZEN in prospect, then for good.
     pub trust: Trust,
     /// n; null until FROZEN.
+    #[schema(required)]
     pub entrants: Option<u64>,
     /// Null until FROZEN.
+    #[schema(value_type = Option<String>, required)]
     pub list_digest: Option<Hex32>,
     /// W.
     pub max_winners: i64,
@@ -67,32 +74,38 @@ pub struct DrawRecord {
     /// The history, oldest first.
     pub disqualified: Vec<DisqualifiedRecord>,
     /// When the list was fixed.
+    #[schema(required)]
     pub frozen_at: Option<DateTime<Utc>>,
     /// When everything was shown.
+    #[schema(required)]
     pub published_at: Option<DateTime<Utc>>,
 }
 
 /// The named round; its value is there once it was posted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BeaconRecord {
     /// Chain.
+    #[schema(value_type = String)]
     pub chain_hash: Hex32,
     /// Round.
     pub round: u64,
     /// SHA-256 of the signature.
     #[serde(default)]
+    #[schema(value_type = Option<String>)]
     pub randomness: Option<Hex32>,
     /// The chain's signature of the round.
     #[serde(default)]
+    #[schema(value_type = Option<String>)]
     pub signature: Option<HexBytes>,
 }
 
 /// One disqualification after the list was frozen.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DisqualifiedRecord {
     /// Who was taken out.
     pub entry_id: EntryId,
     /// Who moved up to its rank; null where nobody was left, or where it had none.
+    #[schema(required)]
     pub replaced_by: Option<EntryId>,
     /// Staff's reason.
     pub reason: String,

@@ -1,6 +1,7 @@
 //! What a raffle's definition says about its draw.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::Hex32;
 
@@ -8,7 +9,7 @@ use crate::Hex32;
 pub const ALTERNATES_MAX: u32 = 1_000_000;
 
 /// How winners are found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum DrawMethod {
     /// By ticket: every chance the same (times the weight).

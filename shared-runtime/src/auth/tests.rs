@@ -280,6 +280,7 @@ async fn key_server(set: &str) -> (Arc<KeyServer>, String) {
             let set = state.set.lock().unwrap().clone();
             Ok(Response::text(http::StatusCode::OK, set.ok_or_else(Problem::internal)?))
         },
+        crate::http::Operation::new("keys", "Keys").empty(200, "Keys"),
     );
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/keys", listener.local_addr().unwrap());

@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, header};
 use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::Value;
 use serde_json::error::Category;
 use shared_domain::{Violation, misfit_text};
 
@@ -49,6 +50,19 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         return Err(Problem::invalid_json(syntax.to_string()));
     }
     Err(Problem::invalid_request(vec![Violation::of_misfit(&error)]))
+}
+
+/// A part of a body that was kept as JSON until it was known what it must be; an object. Errors: 422 with pointers under
+/// `base`.
+pub fn part_of_body<T: DeserializeOwned>(part: Value, base: &str) -> Result<T, Problem> {
+    if !part.is_object() {
+        return Err(Problem::invalid(base, "must be an object"));
+    }
+    serde_path_to_error::deserialize(part).map_err(|error| {
+        let mut violation = Violation::of_misfit(&error);
+        violation.pointer.insert_str(0, base);
+        Problem::invalid_request(vec![violation])
+    })
 }
 
 #[cfg(test)]

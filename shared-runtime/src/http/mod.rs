@@ -10,6 +10,7 @@ mod gate;
 mod json;
 mod limits;
 mod measure;
+pub mod openapi;
 mod page;
 mod params;
 mod problem;
@@ -24,7 +25,9 @@ mod tests;
 mod trace;
 
 pub use cors::Cors;
+pub use json::part_of_body;
 pub use limits::HttpLimits;
+pub use openapi::{About, Operation};
 pub use page::{Page, limit};
 pub use params::Params;
 pub use problem::Problem;

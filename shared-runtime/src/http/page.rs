@@ -2,6 +2,10 @@
 
 use super::{Problem, Request};
 
+/// Rows a page, at most and unless said otherwise.
+pub(super) const MAX: u32 = 200;
+pub(super) const DEFAULT: u32 = 50;
+
 /// Which part of a list is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
@@ -12,12 +16,9 @@ pub struct Page {
 }
 
 impl Page {
-    const MAX: u32 = 200;
-    const DEFAULT: u32 = 50;
-
     /// Reads `limit` (default 50) and `cursor`. Errors: 422 with pointer `query:limit`.
     pub fn of(request: &Request) -> Result<Self, Problem> {
-        Ok(Self { limit: limit(request, Self::DEFAULT)?, cursor: request.query_param("cursor") })
+        Ok(Self { limit: limit(request, DEFAULT)?, cursor: request.query_param("cursor") })
     }
 }
 
@@ -25,7 +26,7 @@ impl Page {
 pub fn limit(request: &Request, default: u32) -> Result<u32, Problem> {
     let Some(text) = request.query_param("limit") else { return Ok(default) };
     match text.parse::<u32>() {
-        Ok(limit) if (1..=Page::MAX).contains(&limit) => Ok(limit),
-        _ => Err(Problem::invalid("query:limit", format_args!("must be an integer from 1 to {}", Page::MAX))),
+        Ok(limit) if (1..=MAX).contains(&limit) => Ok(limit),
+        _ => Err(Problem::invalid("query:limit", format_args!("must be an integer from 1 to {MAX}"))),
     }
 }

@@ -7,6 +7,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use shared_domain::Violation;
+use utoipa::ToSchema;
 
 use super::response::Response;
 
@@ -24,15 +25,24 @@ pub struct Problem {
     extension: Option<Box<Map<String, Value>>>,
 }
 
-#[derive(Serialize)]
-struct ProblemBody<'a> {
+/// A problem as it is sent (RFC 9457). Some carry members of their own, e.g. `entry_id` of an unknown outcome.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct ProblemBody<'a> {
+    /// The status in words.
     title: &'a str,
+    /// The HTTP status.
     status: u16,
+    /// Stable: branch on this.
     code: &'a str,
+    /// For people; may change.
     #[serde(skip_serializing_if = "str::is_empty")]
+    #[schema(required = false)]
     detail: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(required = false)]
     errors: &'a [Violation],
+    #[schema(ignore)]
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     extension: Option<&'a Map<String, Value>>,
 }

@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::gate::{Gate, Inside};
 use super::measure::{NO_ROUTE, RouteMetrics};
-use super::{Cors, HttpLimits, Params, Problem, Request, Response, request_id};
+use super::openapi::{self, Document};
+use super::{About, Cors, HttpLimits, Operation, Params, Problem, Request, Response, request_id};
 use crate::config::ConfigError;
 use crate::telemetry::{catch_panic, catch_panics};
 
@@ -43,6 +44,7 @@ pub struct Router<S> {
     limits: HttpLimits,
     /// Ends event streams.
     draining: CancellationToken,
+    document: Document,
 }
 
 impl<S> std::fmt::Debug for Router<S> {
@@ -63,6 +65,7 @@ impl<S: Send + Sync + 'static> Router<S> {
             gate: Gate::new(limits.max_in_flight),
             limits,
             draining: CancellationToken::new(),
+            document: Document::default(),
         })
     }
 
@@ -71,15 +74,24 @@ impl<S: Send + Sync + 'static> Router<S> {
         Self { draining, ..self }
     }
 
-    /// Adds a handler for a method and a pattern such as `/v1/events/{event_id}`, which is also the metric's label.
+    /// Adds a handler for a method and a pattern such as `/v1/events/{event_id}`, which is also the metric's label, and
+    /// what the document says about it.
     ///
     /// # Panics
-    /// When the pattern is malformed or conflicts with another: a mistake in the program, seen at its first start.
-    pub fn route<H, F>(mut self, method: Method, pattern: &'static str, handler: H) -> Self
+    /// When the pattern is malformed, or conflicts with another or with the operation: a mistake in the program, seen at
+    /// its first start.
+    pub fn route<H, F>(
+        mut self,
+        method: Method,
+        pattern: &'static str,
+        handler: H,
+        operation: Operation,
+    ) -> Self
     where
         H: Fn(Arc<S>, Request, Params) -> F + Send + Sync + 'static,
         F: Future<Output = Answer> + Send + 'static,
     {
+        self.document.add(&method, pattern, operation);
         let index = match self.entries.iter().position(|entry| entry.pattern == pattern) {
             Some(index) => index,
             None => {
@@ -94,6 +106,15 @@ impl<S: Send + Sync + 'static> Router<S> {
             Box::new(move |state, request, params| Box::pin(handler(state, request, params)));
         self.entries[index].add(method, handler);
         self
+    }
+
+    /// Adds `/openapi.json` and `/docs`, which tell of all routes; call it when they are there.
+    pub fn documented(self, about: About) -> Self {
+        let served = openapi::Served::default();
+        let mut router = openapi::add_routes(self, about, &served);
+        let document = std::mem::take(&mut router.document).finish(&about);
+        served.get_or_init(|| document.to_string().into());
+        router
     }
 
     /// The limits that the listener keeps.

@@ -17,7 +17,7 @@ use super::*;
 
 mod connections;
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Thing {
     #[serde(default)]
@@ -27,6 +27,11 @@ struct Thing {
 #[derive(Default)]
 struct State {
     running: AtomicUsize,
+}
+
+/// What the document says of a route here does not matter, except to the tests of the document.
+fn any(id: &'static str) -> Operation {
+    Operation::new(id, "For tests").empty(200, "Done")
 }
 
 struct Server {
@@ -44,41 +49,78 @@ async fn start(limits: HttpLimits) -> Server {
     let state = Arc::new(State::default());
     let router = Router::new(Arc::clone(&state), limits)
         .unwrap()
-        .route(Method::GET, "/things/{id}", |_, request: Request, params: Params| async move {
-            let id = params.id("id").ok_or_else(Problem::event_not_found)?;
-            Ok(Response::ok(
-                &serde_json::json!({"id": id, "bearer": request.bearer(), "q": request.query_param("q")}),
-            ))
-        })
-        .route(Method::POST, "/things", |_, mut request: Request, _| async move {
-            let thing: Thing = request.json(request.body_limit()).await?;
-            Ok(Response::json(StatusCode::CREATED, &thing).with_location("/things/1").with_code("MADE"))
-        })
-        .route(Method::POST, "/maybe", |_, mut request: Request, _| async move {
-            Ok(Response::ok(&request.json_or_default::<Thing>(100).await?))
-        })
-        .route(Method::GET, "/panic", |_, _, _| async move { panic!("on purpose") })
-        .route(Method::GET, "/busy", |_, _, _| async move { Err(Problem::try_again(3)) })
-        .route(Method::GET, "/page", |_, request: Request, _| async move {
-            request.only_query(&["limit", "cursor"])?;
-            Ok(Response::ok(&Page::of(&request)?.limit))
-        })
-        .route(Method::GET, "/slow", |state: Arc<State>, _, _| async move {
-            state.running.fetch_add(1, Ordering::SeqCst);
-            tokio::time::sleep(Duration::from_millis(400)).await;
-            Ok(Response::text(StatusCode::OK, "slow"))
-        })
-        .route(Method::GET, "/events", |_, _, _| async move {
-            let first = futures::stream::iter([sse_event("position", "1", &serde_json::json!({"ahead": 2}))]);
-            Ok(Response::sse(first.chain(futures::stream::pending())))
-        })
-        .route(Method::GET, "/export", |_, _, _| async move {
-            let csv = http::HeaderValue::from_static("text/csv");
-            Ok(Response::stream(
-                csv,
-                futures::stream::iter([Ok(Bytes::from("a,b\n")), Ok(Bytes::from("1,2\n"))]),
-            ))
-        });
+        .route(
+            Method::GET,
+            "/things/{id}",
+            |_, request: Request, params: Params| async move {
+                let id = params.id("id").ok_or_else(Problem::event_not_found)?;
+                Ok(Response::ok(
+                    &serde_json::json!({"id": id, "bearer": request.bearer(), "q": request.query_param("q")}),
+                ))
+            },
+            any("getThing").path("id", "Thing", openapi::id(), 7).member(),
+        )
+        .route(
+            Method::POST,
+            "/things",
+            |_, mut request: Request, _| async move {
+                let thing: Thing = request.json(request.body_limit()).await?;
+                Ok(Response::json(StatusCode::CREATED, &thing).with_location("/things/1").with_code("MADE"))
+            },
+            any("makeThing").body::<Thing>(true, 100, serde_json::json!({"options": ["A"]})).location(201),
+        )
+        .route(
+            Method::POST,
+            "/maybe",
+            |_, mut request: Request, _| async move {
+                Ok(Response::ok(&request.json_or_default::<Thing>(100).await?))
+            },
+            any("maybe"),
+        )
+        .route(Method::GET, "/panic", |_, _, _| async move { panic!("on purpose") }, any("panic"))
+        .route(Method::GET, "/busy", |_, _, _| async move { Err(Problem::try_again(3)) }, any("busy"))
+        .route(
+            Method::GET,
+            "/page",
+            |_, request: Request, _| async move {
+                request.only_query(&["limit", "cursor"])?;
+                Ok(Response::ok(&Page::of(&request)?.limit))
+            },
+            any("page").page(),
+        )
+        .route(
+            Method::GET,
+            "/slow",
+            |state: Arc<State>, _, _| async move {
+                state.running.fetch_add(1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(400)).await;
+                Ok(Response::text(StatusCode::OK, "slow"))
+            },
+            any("slow"),
+        )
+        .route(
+            Method::GET,
+            "/events",
+            |_, _, _| async move {
+                let first =
+                    futures::stream::iter([sse_event("position", "1", &serde_json::json!({"ahead": 2}))]);
+                Ok(Response::sse(first.chain(futures::stream::pending())))
+            },
+            any("events"),
+        )
+        .route(
+            Method::GET,
+            "/export",
+            |_, _, _| async move {
+                let csv = http::HeaderValue::from_static("text/csv");
+                Ok(Response::stream(
+                    csv,
+                    futures::stream::iter([Ok(Bytes::from("a,b\n")), Ok(Bytes::from("1,2\n"))]),
+                ))
+            },
+            any("export"),
+        )
+        .documented(About { title: "Things", version: "1", description: "For tests." });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();

@@ -7,12 +7,14 @@ use std::time::Duration;
 use http::{HeaderValue, Method, StatusCode};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use utoipa::ToSchema;
 
 use super::{Alarm, Lifecycle, NotReady};
 use crate::config::ConfigError;
-use crate::http::{HttpLimits, Response, Router, serve};
+use crate::http::{About, HttpLimits, Operation, Response, Router, openapi, serve};
 use crate::telemetry;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -23,7 +25,7 @@ struct Ops {
     metrics: PrometheusHandle,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Readiness {
     ready: bool,
     not_ready: Vec<NotReady>,
@@ -47,11 +49,47 @@ pub async fn serve_ops(
     };
     let router = Router::new(Arc::new(Ops { life, metrics }), limits)?
         // Asks nothing and nobody: a dependency that is down is no reason to be restarted.
-        .route(Method::GET, "/livez", |_, _, _| async { Ok(Response::text(StatusCode::OK, "ok\n")) })
-        .route(Method::GET, "/readyz", |ops: Arc<Ops>, _, _| async move { Ok(ops.readiness()) })
-        .route(Method::GET, "/metrics", |ops: Arc<Ops>, _, _| async move {
-            let text_format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-            Ok(Response::bytes(StatusCode::OK, text_format, ops.metrics.render().into()))
+        .route(
+            Method::GET,
+            "/livez",
+            |_, _, _| async { Ok(Response::text(StatusCode::OK, "ok\n")) },
+            Operation::new("livez", "The process lives").content(
+                200,
+                "text/plain",
+                "It does",
+                openapi::text(),
+                json!("ok\n"),
+            ),
+        )
+        .route(
+            Method::GET,
+            "/readyz",
+            |ops: Arc<Ops>, _, _| async move { Ok(ops.readiness()) },
+            Operation::new("readyz", "Whether it can do its work, and what is missing")
+                .answer::<Readiness>(200, "Ready", json!({"ready": true, "not_ready": [], "alarms": []}))
+                .answer::<Readiness>(503, "Not ready", json!({
+                    "ready": false, "not_ready": [{"component": "database", "reason": "starting"}], "alarms": [],
+                })),
+        )
+        .route(
+            Method::GET,
+            "/metrics",
+            |ops: Arc<Ops>, _, _| async move {
+                let text_format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+                Ok(Response::bytes(StatusCode::OK, text_format, ops.metrics.render().into()))
+            },
+            Operation::new("metrics", "Figures for Prometheus").content(
+                200,
+                "text/plain",
+                "Prometheus text format 0.0.4",
+                openapi::text(),
+                json!("event_http_requests_total{route=\"/livez\",status=\"200\",code=\"\"} 1\n"),
+            ),
+        )
+        .documented(About {
+            title: "Ops listener",
+            version: env!("CARGO_PKG_VERSION"),
+            description: "Probes and figures of one process; keep it off the internet.",
         });
     tokio::select! {
         _ = serve(listener, router, ended, CLOSE_BUDGET) => {}

@@ -16,5 +16,5 @@ pub use kafka_producer::KafkaProducer;
 pub use kafka_reader::KafkaLaneLog;
 pub use scan::scan;
 pub use topics::{
-    TopicState, check_topics, create_topics, inspect_topics, partitions_of, shortest_retention,
+    TopicState, check_topics, create_topics, inspect_topics, longest_life, partitions_of, shortest_retention,
 };

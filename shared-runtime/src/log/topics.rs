@@ -12,6 +12,8 @@ use super::args::KafkaArgs;
 use crate::config::{ConfigError, StartError};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Kafka's default of `segment.ms`.
+const DEFAULT_SEGMENT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// One topic as the cluster has it, and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +24,9 @@ pub struct TopicState {
     pub partitions: i32,
     /// How long it keeps records; `None`: for ever.
     pub retention: Option<Duration>,
+    /// When a record is gone at the latest: its segment is closed some time after it, and goes when its last record may.
+    /// `None`: never.
+    pub gone_after: Option<Duration>,
     /// What could lose acknowledged records.
     pub problems: Vec<String>,
 }
@@ -35,6 +40,17 @@ pub fn partitions_of(states: &[TopicState], name: &str) -> i32 {
 pub fn shortest_retention(args: &KafkaArgs, states: &[TopicState]) -> Option<Duration> {
     let names = Topic::ALL.map(|topic| args.topics().name(topic));
     states.iter().filter(|state| names.contains(&state.name)).filter_map(|state| state.retention).min()
+}
+
+/// When a record of any topic that may carry a sealed contact is gone at the latest, dead letters included; `None`: never.
+pub fn longest_life(args: &KafkaArgs, states: &[TopicState]) -> Option<Duration> {
+    let topics = args.topics();
+    let names: Vec<String> = [Topic::Apply, Topic::Raffle]
+        .into_iter()
+        .flat_map(|topic| [topics.name(topic), topics.dead_letter_name(topic)])
+        .collect();
+    let lives = states.iter().filter(|state| names.contains(&state.name)).map(|state| state.gone_after);
+    lives.collect::<Option<Vec<_>>>()?.into_iter().max()
 }
 
 /// Every topic of the system, dead letters included.
@@ -119,31 +135,31 @@ pub async fn inspect_topics(args: &KafkaArgs) -> Result<Vec<TopicState>, StartEr
     for name in names(args) {
         let Some((_, partitions, replication)) = existing.iter().find(|(n, ..)| *n == name) else {
             let problems = vec!["does not exist".to_owned()];
-            states.push(TopicState { name, partitions: 0, retention: None, problems });
+            states.push(TopicState { name, partitions: 0, retention: None, gone_after: None, problems });
             continue;
         };
         let mut problems = Vec::new();
         if *replication < 3 {
             problems.push(format!("replication is {replication}, not 3"));
         }
-        let retention = look_at_settings(args, &name, &mut problems).await?;
-        states.push(TopicState { name, partitions: *partitions, retention, problems });
+        let (retention, gone_after) = look_at_settings(args, &name, &mut problems).await?;
+        states.push(TopicState { name, partitions: *partitions, retention, gone_after, problems });
     }
     Ok(states)
 }
 
-/// Adds what is wrong with a topic's settings; gives its retention.
+/// Adds what is wrong with a topic's settings; gives its retention, and when a record is gone at the latest.
 async fn look_at_settings(
     args: &KafkaArgs,
     topic: &str,
     problems: &mut Vec<String>,
-) -> Result<Option<Duration>, StartError> {
+) -> Result<(Option<Duration>, Option<Duration>), StartError> {
     let options = AdminOptions::new().request_timeout(Some(CALL_TIMEOUT));
     let resources = admin(args)?
         .describe_configs(&[ResourceSpecifier::Topic(topic)], &options)
         .await
         .map_err(unreachable)?;
-    let mut kept = None;
+    let (mut kept, mut gone_after) = (None, None);
     for resource in resources {
         let resource = resource.map_err(|code| unreachable(format!("settings of {topic}: {code}")))?;
         let get = |key: &str| resource.get(key).and_then(|entry| entry.value.clone()).unwrap_or_default();
@@ -158,6 +174,8 @@ async fn look_at_settings(
         }
         // Below 0: no limit.
         kept = u64::try_from(get("retention.ms").parse::<i64>().unwrap_or(0)).ok().map(Duration::from_millis);
+        let segment = get("segment.ms").parse::<u64>().map_or(DEFAULT_SEGMENT, Duration::from_millis);
+        gone_after = kept.map(|kept| kept.saturating_add(segment));
         if let Some(kept) = kept.filter(|kept| *kept < args.min_log_retention) {
             problems.push(format!("retention.ms is {}, below MIN_LOG_RETENTION", kept.as_millis()));
         }
@@ -166,7 +184,7 @@ async fn look_at_settings(
             problems.push(format!("retention.bytes is {bytes}: records may go before their time"));
         }
     }
-    Ok(kept)
+    Ok((kept, gone_after))
 }
 
 /// The boot check: missing topics stop the start; unsafe ones do too, unless `ALLOW_UNSAFE_LOG` is set. Gives the
@@ -199,14 +217,18 @@ mod tests {
             name,
             partitions: 1,
             retention: days.map(|days| Duration::from_secs(days * 24 * 3600)),
+            gone_after: days.map(|days| Duration::from_secs((days + 7) * 24 * 3600)),
             problems: Vec::new(),
         };
         let names = args.topics();
         let mut states: Vec<TopicState> =
             vec![state(names.dead_letter_name(Topic::Apply), Some(1)), state(names.name(Topic::Apply), None)];
         assert_eq!(shortest_retention(&args, &states), None);
+        assert_eq!(longest_life(&args, &states), None, "one topic keeps its records for ever");
         states.push(state(names.name(Topic::Raffle), Some(30)));
         states.push(state(names.name(Topic::Activity), Some(14)));
         assert_eq!(shortest_retention(&args, &states), Some(Duration::from_secs(14 * 24 * 3600)));
+        states.remove(1);
+        assert_eq!(longest_life(&args, &states), Some(Duration::from_secs(37 * 24 * 3600)));
     }
 }

@@ -10,8 +10,10 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use shared_domain::EventId;
 
 pub use error::CommandError;
+pub use request::delete_command_id;
 pub use request::{
-    Answered, Change, Changed, CommandView, EventTopic, EventTopics, Render, RequestKey, StaffRequest,
+    Answered, Change, Changed, CommandView, ERASURE_SKEW_MS, EventTopic, EventTopics, MemberErasure, Render,
+    RequestKey, StaffRequest,
 };
 pub(crate) use request::{Fresh, close_command_id};
 

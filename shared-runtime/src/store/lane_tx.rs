@@ -7,7 +7,9 @@ use shared_domain::{EntryId, EventDefinition, EventId, MemberId};
 use shared_proto::Lane;
 
 use super::error_class::StoreError;
-use super::rows::{ApprovalRow, CommandAppliedRow, EntryRow, LaneRow, ParkedRow, StockRow};
+use super::rows::{
+    ApprovalRow, CommandAppliedRow, ContactErasureRow, ContactRow, EntryRow, LaneRow, ParkedRow, StockRow,
+};
 
 /// A move of a lane's cursor, as the fence checks it.
 #[derive(Debug, Clone)]
@@ -121,6 +123,14 @@ pub trait LaneTx: Send {
         &mut self,
         rows: Vec<ApprovalRow>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// What was erased of these events and members.
+    fn erased(
+        &mut self,
+        events: &[EventId],
+        members: &[MemberId],
+    ) -> impl Future<Output = Result<Vec<ContactErasureRow>, StoreError>> + Send;
+    /// Writes sealed contacts.
+    fn put_contacts(&mut self, rows: Vec<ContactRow>) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Parks records of an event; makes a placeholder lane row where there is none.
     fn park(
         &mut self,

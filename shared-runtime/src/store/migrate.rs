@@ -7,6 +7,8 @@ use crate::config::ConfigError;
 
 const MYSQL: EmbeddedMigrations = embed_migrations!("../migrations/mysql");
 const SQLITE: EmbeddedMigrations = embed_migrations!("../migrations/sqlite");
+const KEY_STORE_MYSQL: EmbeddedMigrations = embed_migrations!("../migrations/key_store/mysql");
+const KEY_STORE_SQLITE: EmbeddedMigrations = embed_migrations!("../migrations/key_store/sqlite");
 
 /// Why migrations did not run.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +26,21 @@ pub enum MigrateError {
 
 /// Runs what is pending and gives its names; with `dry_run` only the names.
 pub async fn migrate(url: &str, dry_run: bool) -> Result<Vec<String>, MigrateError> {
+    migrate_from("DATABASE_URL", url, dry_run, MYSQL, SQLITE).await
+}
+
+/// The same for the key store, which may be the same database.
+pub async fn migrate_key_store(url: &str, dry_run: bool) -> Result<Vec<String>, MigrateError> {
+    migrate_from("KEY_STORE_URL", url, dry_run, KEY_STORE_MYSQL, KEY_STORE_SQLITE).await
+}
+
+async fn migrate_from(
+    setting: &'static str,
+    url: &str,
+    dry_run: bool,
+    mysql: EmbeddedMigrations,
+    sqlite: EmbeddedMigrations,
+) -> Result<Vec<String>, MigrateError> {
     let url = url.to_owned();
     // diesel's migration harness is synchronous.
     tokio::task::spawn_blocking(move || {
@@ -33,13 +50,13 @@ pub async fn migrate(url: &str, dry_run: bool) -> Result<Vec<String>, MigrateErr
             let conn = runtime
                 .block_on(super::mysql::Conn::establish(&url))
                 .map_err(|e| MigrateError::Unreachable(e.to_string()))?;
-            run(&mut diesel_async::AsyncMigrationHarness::new(conn), MYSQL, dry_run)
+            run(&mut diesel_async::AsyncMigrationHarness::new(conn), mysql, dry_run)
         } else if let Some(path) = url.strip_prefix("sqlite://") {
             let mut conn = diesel::SqliteConnection::establish(path)
                 .map_err(|e| MigrateError::Unreachable(e.to_string()))?;
-            run(&mut conn, SQLITE, dry_run)
+            run(&mut conn, sqlite, dry_run)
         } else {
-            Err(ConfigError::new("DATABASE_URL", "must start with mysql:// or sqlite://").into())
+            Err(ConfigError::new(setting, "must start with mysql:// or sqlite://").into())
         }
     })
     .await

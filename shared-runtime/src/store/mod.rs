@@ -4,7 +4,9 @@
 pub mod commands;
 pub mod desk;
 pub mod draw;
+mod erasures;
 pub mod error_class;
+mod key_store;
 pub mod lane_tx;
 mod migrate;
 #[allow(clippy::duplicate_mod)]
@@ -19,7 +21,9 @@ use diesel_async::AsyncConnection;
 use shared_domain::{EntryId, EntryStatus, EventId, MemberId};
 use shared_proto::Lane;
 
-pub use migrate::{MigrateError, migrate};
+pub use erasures::{Claimed, DeletionState, UnfinishedDeletion};
+pub use key_store::{KeyStore, KeyStoreArgs, KeyStoreError};
+pub use migrate::{MigrateError, migrate, migrate_key_store};
 pub use mysql::insert_entry_rows;
 pub use mysql::snapshot::STOCK_ADDED;
 pub use pool::DatabaseArgs;
@@ -87,7 +91,7 @@ pub struct Store {
 impl Store {
     /// Opens `mysql://` or `sqlite://`. Connections are made when they are needed.
     pub fn open(args: &DatabaseArgs, url: &str) -> Result<Self, crate::config::ConfigError> {
-        Ok(Self { pool: Pool::open(args, url)? })
+        Ok(Self { pool: Pool::open("DATABASE_URL", args, url)? })
     }
 
     /// Opens the database of the settings. Errors: there is none.
@@ -187,8 +191,13 @@ impl Store {
     }
 
     /// What a gateway watches.
-    pub async fn snapshot(&self, log_id: &str, closed_after: i64) -> Result<SnapshotRows, StoreError> {
-        on_connection!(self, |q, conn| q::snapshot::load(conn, log_id, closed_after).await)
+    pub async fn snapshot(
+        &self,
+        log_id: &str,
+        closed_after: i64,
+        now: i64,
+    ) -> Result<SnapshotRows, StoreError> {
+        on_connection!(self, |q, conn| q::snapshot::load(conn, log_id, closed_after, now).await)
     }
 
     /// Full rows of these events.

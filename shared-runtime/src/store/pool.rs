@@ -49,16 +49,16 @@ pub(crate) enum Pool {
 }
 
 impl Pool {
-    pub(crate) fn open(args: &DatabaseArgs, url: &str) -> Result<Self, ConfigError> {
+    pub(crate) fn open(setting: &'static str, args: &DatabaseArgs, url: &str) -> Result<Self, ConfigError> {
         if args.database_pool_size == 0 {
             return Err(ConfigError::new("DATABASE_POOL_SIZE", "must be at least 1"));
         }
         if url.starts_with("mysql://") {
             // Never with the URL itself, which holds a password.
-            let parsed = url::Url::parse(url).map_err(|error| ConfigError::new("DATABASE_URL", error))?;
+            let parsed = url::Url::parse(url).map_err(|error| ConfigError::new(setting, error))?;
             if parsed.host_str().is_none_or(str::is_empty) || parsed.path().len() < 2 {
                 let problem = "must name a host and a database, mysql://user:password@host:port/database";
-                return Err(ConfigError::new("DATABASE_URL", problem));
+                return Err(ConfigError::new(setting, problem));
             }
             let setup = format!(
                 "SET SESSION innodb_lock_wait_timeout = {}, wait_timeout = {}, transaction_isolation = 'READ-COMMITTED'",
@@ -67,7 +67,7 @@ impl Pool {
             );
             // MariaDB before 11.1 knows the variable by its old name only.
             let setup_old = setup.replace("transaction_isolation", "tx_isolation");
-            Ok(Self::Mysql(build(args, url, move |url| {
+            Ok(Self::Mysql(build(setting, args, url, move |url| {
                 let (setup, setup_old, url) = (setup.clone(), setup_old.clone(), url.to_owned());
                 async move {
                     let mut conn = mysql::Conn::establish(&url).await?;
@@ -81,11 +81,13 @@ impl Pool {
                 .boxed()
             })?))
         } else if let Some(path) = url.strip_prefix("sqlite://") {
+            // What is deleted (keys, contacts) is overwritten, not only unlinked.
             let setup = format!(
-                "PRAGMA busy_timeout = {}; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;",
+                "PRAGMA busy_timeout = {}; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
+                 PRAGMA secure_delete = ON;",
                 args.database_lock_wait.as_millis()
             );
-            Ok(Self::Sqlite(build(args, path, move |path| {
+            Ok(Self::Sqlite(build(setting, args, path, move |path| {
                 let (setup, path) = (setup.clone(), path.to_owned());
                 async move {
                     let mut conn = sqlite::Conn::establish(&path).await?;
@@ -95,12 +97,13 @@ impl Pool {
                 .boxed()
             })?))
         } else {
-            Err(ConfigError::new("DATABASE_URL", "must start with mysql:// or sqlite://"))
+            Err(ConfigError::new(setting, "must start with mysql:// or sqlite://"))
         }
     }
 }
 
 fn build<C>(
+    setting: &'static str,
     args: &DatabaseArgs,
     url: &str,
     setup: impl Fn(&str) -> futures::future::BoxFuture<'_, Result<C, ConnectionError>> + Send + Sync + 'static,
@@ -121,7 +124,7 @@ where
         .recycle_timeout(Some(Duration::from_secs(5)))
         .runtime(Runtime::Tokio1)
         .build()
-        .map_err(|e| ConfigError::new("DATABASE_URL", e.to_string()))
+        .map_err(|e| ConfigError::new(setting, e.to_string()))
 }
 
 #[cfg(test)]

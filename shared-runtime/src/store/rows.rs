@@ -3,6 +3,7 @@
 mod commands;
 mod draw;
 mod events;
+mod privacy;
 mod watched;
 
 use diesel::prelude::{AsChangeset, Insertable, Queryable, Selectable};
@@ -14,6 +15,7 @@ use super::schema::{event_entry, event_lane, event_stock, parked_record, partiti
 pub use commands::{ApprovalRow, AuditLine, CommandAppliedRow, CommandStatus, KeptAnswer, OutboxRow};
 pub use draw::{DisqualifiedRow, DrawResultRow, DrawRow};
 pub use events::{EventRow, LiveLimits, NewEvent};
+pub use privacy::{ContactErasureRow, ContactRow, ErasureRow, EventKeyRow, Subject};
 pub use watched::{SnapshotRows, WatchedLane};
 
 /// `event_lane`: one event in one lane.

@@ -25,6 +25,7 @@ diesel::table! {
         created_at -> BigInt,
         updated_at -> BigInt,
         deleted_at -> Nullable<BigInt>,
+        claim_until -> Nullable<BigInt>,
     }
 }
 
@@ -258,8 +259,54 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    contact (event_id, entry_id) {
+        event_id -> BigInt,
+        entry_id -> Binary,
+        sealed -> Binary,
+        at -> BigInt,
+    }
+}
+
+diesel::table! {
+    contact_erasure (subject, subject_id) {
+        subject -> SmallInt,
+        subject_id -> BigInt,
+        erased_until -> BigInt,
+        contacts_destroyed -> BigInt,
+        is_done -> Bool,
+    }
+}
+
+// Key store.
+
+diesel::table! {
+    event_key (event_id) {
+        event_id -> BigInt,
+        key_id -> Binary,
+        public_key -> Binary,
+        wrapped_key -> Nullable<Binary>,
+        wrapped_by -> Binary,
+        created_at -> BigInt,
+        destroyed_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    erasure (erasure_id) {
+        erasure_id -> Binary,
+        subject -> SmallInt,
+        subject_id -> BigInt,
+        actor -> Text,
+        request_id -> Text,
+        erased_at -> BigInt,
+        record -> Nullable<Text>,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(events, event_lane);
 diesel::allow_tables_to_appear_in_same_query!(events, event_entry);
 diesel::allow_tables_to_appear_in_same_query!(events, draw);
 diesel::allow_tables_to_appear_in_same_query!(draw_result, event_entry);
+diesel::allow_tables_to_appear_in_same_query!(contact, event_entry);
 diesel::allow_tables_to_appear_in_same_query!(command_applied, outbox);

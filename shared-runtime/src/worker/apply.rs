@@ -1,5 +1,6 @@
 //! The batch transaction (DESIGN section 5): fence, read, decide, insert, decrement, lane rows, commands.
 
+mod contacts;
 mod parking;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -200,6 +201,7 @@ impl<'b> Work<'b> {
                 return Err(ApplyError::ChangedOutsideTheLog { table: "event_entry", event_id });
             }
         }
+        self.write_contacts(tx, records, &fold).await?;
         self.write_scheduled(tx, records, &fold, now).await?;
         self.write_stock(tx, &fold).await?;
         self.write_lanes(tx, &fold).await?;

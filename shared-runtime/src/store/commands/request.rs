@@ -5,8 +5,10 @@ use std::sync::Arc;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use shared_domain::draw::Chains;
-use shared_domain::{Approval, EntryId, EventDefinition, EventId, EventType, HexBytes, LimitsDraft, Millis};
-use shared_proto::{Topic, TopicNames};
+use shared_domain::{
+    Approval, EntryId, EventDefinition, EventId, EventType, HexBytes, LimitsDraft, MemberId, Millis,
+};
+use shared_proto::{Lane, Topic, TopicNames};
 use uuid::Uuid;
 
 use crate::clock::Random;
@@ -63,6 +65,14 @@ impl EventTopics {
         Self { apply: topic(Topic::Apply), raffle: topic(Topic::Raffle) }
     }
 
+    /// Every lane that events may have.
+    pub fn lanes(&self) -> Vec<Lane> {
+        let lanes = |topic: &EventTopic| -> Vec<Lane> {
+            (0..topic.lanes).map(|lane| Lane::new(topic.name.clone(), lane)).collect()
+        };
+        [lanes(&self.apply), lanes(&self.raffle)].concat()
+    }
+
     /// The topic of an event of this type.
     pub fn of(&self, event_type: EventType) -> &EventTopic {
         match event_type {
@@ -100,6 +110,8 @@ pub enum Change {
         secrets: EventSecrets,
         /// Beacons that a draw may name.
         chains: Arc<Chains>,
+        /// Public half of the event's contact key, where the draft asks for contacts.
+        contact_key: Option<[u8; 32]>,
     },
     /// More stock.
     AddStock {
@@ -123,6 +135,17 @@ pub enum Change {
     Limits(EventId, LimitsDraft),
     /// The high-traffic flag.
     HighTraffic(EventId, bool),
+    /// The event goes, and its contacts with it.
+    Delete(EventId),
+    /// One member's contacts go, in all events.
+    EraseMember {
+        /// Member.
+        member: MemberId,
+        /// Id of the erasure in the key store's list.
+        erasure_id: [u8; 16],
+        /// When it was noted there, ms.
+        erased_at: Millis,
+    },
     /// Parked records are decided again; or one of them is given up.
     Unpark {
         /// Event.
@@ -179,6 +202,8 @@ impl Change {
             Self::Pause(_, false) => "RESUMED",
             Self::Limits(..) => "LIMITS",
             Self::HighTraffic(..) => "HIGH_TRAFFIC",
+            Self::Delete(_) => "DELETED",
+            Self::EraseMember { .. } => "CONTACTS_ERASED",
             Self::Unpark { reject: Some(_), .. } => "REJECTED",
             Self::Unpark { reject: None, .. } => "UNPARKED",
             Self::Draw { .. } => "DRAW_REQUESTED",
@@ -203,10 +228,14 @@ impl Change {
             Self::Limits(_, limits) => json!(limits),
             Self::HighTraffic(_, enabled) => json!({"enabled": enabled}),
             Self::Unpark { reject, lane, .. } => json!({"reject": reject, "lane": lane}),
+            Self::EraseMember { member, erasure_id, .. } => json!({
+                "member_id": member,
+                "erasure_id": uuid::Uuid::from_bytes(*erasure_id),
+            }),
             Self::Draw { publish, .. } => json!({"publish": publish}),
             Self::Beacon { round, signature, .. } => json!({"round": round, "signature": signature}),
             Self::Disqualify { entry, reason, .. } => json!({"entry_id": entry, "reason": reason}),
-            Self::Schedule { .. } | Self::Pause(..) | Self::PublishDraw(_) => json!({}),
+            Self::Schedule { .. } | Self::Pause(..) | Self::Delete(_) | Self::PublishDraw(_) => json!({}),
         }
     }
 }
@@ -220,7 +249,27 @@ pub enum Changed {
     Command(CommandView),
     /// A draw: its event, and its id.
     Draw(EventId, Uuid),
+    /// A member's contacts are gone.
+    Erasure(MemberErasure),
 }
+
+/// What an erasure of one member did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberErasure {
+    /// Id in the key store's list.
+    pub erasure_id: [u8; 16],
+    /// Member.
+    pub member_id: MemberId,
+    /// ms.
+    pub erased_at: Millis,
+    /// Rows of `contact` deleted.
+    pub contacts_destroyed: i64,
+    /// Where they were.
+    pub events: Vec<EventId>,
+}
+
+/// How far the clock of the gateway that stamped a contact may be ahead of the one that stamped an erasure.
+pub const ERASURE_SKEW_MS: Millis = 5_000;
 
 /// Makes the HTTP answer (status, JSON), so that it can be kept in the same transaction.
 pub type Render = dyn Fn(&Changed) -> (u16, String) + Send + Sync;
@@ -302,7 +351,16 @@ impl Fresh {
 
 /// The same for every close of an event, whoever asks for it.
 pub(crate) fn close_command_id(event: EventId) -> [u8; 16] {
-    let digest = Sha256::digest(format!("close:{event}"));
+    id_of(&format!("close:{event}"))
+}
+
+/// The same for every deletion of an event, whoever asks for it.
+pub fn delete_command_id(event: EventId) -> [u8; 16] {
+    id_of(&format!("delete:{event}"))
+}
+
+fn id_of(name: &str) -> [u8; 16] {
+    let digest = Sha256::digest(name);
     let mut id = [0; 16];
     id.copy_from_slice(&digest[..16]);
     uuid(id)

@@ -1,7 +1,7 @@
 //! One command's rows in the outbox.
 
 use shared_domain::{EventDefinition, EventId};
-use shared_proto::v1::log_record::Kind;
+use shared_proto::v1::{self, log_record::Kind};
 
 use super::{Conn, outbox};
 use crate::store::commands::{Changed, CommandError, CommandView, StaffRequest};
@@ -9,7 +9,9 @@ use crate::store::error_class::StoreError;
 use crate::store::rows::{CommandStatus, OutboxRow};
 
 /// Lane of commands that take effect in the database only.
-const NO_LANE: i32 = -1;
+pub const NO_LANE: i32 = -1;
+/// Kind of the command that deletes an event.
+pub const DELETED: &str = "DELETED";
 
 /// What staff hear of a change.
 pub type Outcome = Result<Changed, CommandError>;
@@ -36,8 +38,20 @@ impl Command<'_> {
         record: Kind,
         not_before: Option<i64>,
     ) -> Outcome {
+        let rows = self.lane_rows(ordinal, event, definition, record, not_before);
+        self.insert(conn, rows).await
+    }
+
+    fn lane_rows(
+        self,
+        ordinal: i64,
+        event: EventId,
+        definition: &EventDefinition,
+        record: Kind,
+        not_before: Option<i64>,
+    ) -> Vec<OutboxRow> {
         let bytes = shared_proto::encode(event, record);
-        let rows = definition
+        definition
             .lanes
             .iter()
             .map(|lane| OutboxRow {
@@ -46,7 +60,24 @@ impl Command<'_> {
                 not_before,
                 ..self.row(event, ordinal, *lane)
             })
-            .collect();
+            .collect()
+    }
+
+    /// A deletion: `Deleted` for every lane, and a row without a lane that stays open until contact key, contacts and
+    /// salt are gone. It is the place from which a killed deletion is taken up.
+    pub async fn publish_deletion(
+        self,
+        conn: &mut Conn,
+        ordinal: i64,
+        event: EventId,
+        definition: &EventDefinition,
+    ) -> Outcome {
+        let record = Kind::Deleted(v1::Deleted { command_id: self.id.to_vec() });
+        let mut rows = self.lane_rows(ordinal, event, definition, record, None);
+        rows.insert(
+            0,
+            OutboxRow { published_at: Some(self.request.now), ..self.row(event, ordinal, NO_LANE) },
+        );
         self.insert(conn, rows).await
     }
 

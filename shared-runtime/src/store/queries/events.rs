@@ -69,6 +69,7 @@ pub async fn set_scheduled(
     topic: &str,
     lane_count: i32,
     salt: &[u8],
+    claim_until: i64,
 ) -> Result<(), StoreError> {
     diesel::update(events::table.filter(events::event_id.eq(id)))
         .set((
@@ -76,6 +77,20 @@ pub async fn set_scheduled(
             events::topic.eq(Some(topic)),
             events::lane_count.eq(lane_count),
             events::salt.eq(Some(salt)),
+            events::claim_until.eq(Some(claim_until)),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Deletes a draft, of which nobody but staff knew.
+pub async fn delete_draft(conn: &mut Conn, id: EventId, now: i64) -> Result<(), StoreError> {
+    diesel::update(events::table.filter(events::event_id.eq(id)))
+        .set((
+            events::deleted_at.eq(Some(now)),
+            events::version.eq(events::version + 1),
+            events::updated_at.eq(now),
         ))
         .execute(conn)
         .await?;

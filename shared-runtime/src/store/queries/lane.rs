@@ -7,10 +7,12 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use shared_domain::{EntryId, EntryStatus, EventDefinition, EventId, Lifecycle, MemberId, Reward};
 
-use super::{Conn, draw, insert_entry_rows};
+use super::{Conn, contact, draw, erasure, insert_entry_rows};
 use crate::store::error_class::{StoreError, is_duplicate_key};
 use crate::store::lane_tx::{CursorMove, Inserted, LaneTx};
-use crate::store::rows::{ApprovalRow, CommandAppliedRow, EntryRow, LaneRow, ParkedRow, StockRow};
+use crate::store::rows::{
+    ApprovalRow, CommandAppliedRow, ContactErasureRow, ContactRow, EntryRow, LaneRow, ParkedRow, StockRow,
+};
 use crate::store::schema::{
     command_applied, event_approval, event_entry, event_lane, event_lock, event_reward, event_stock, events,
     parked_record, partition_progress,
@@ -256,6 +258,18 @@ impl LaneTx for LaneConn<'_> {
         Ok(())
     }
 
+    async fn erased(
+        &mut self,
+        events: &[EventId],
+        members: &[MemberId],
+    ) -> Result<Vec<ContactErasureRow>, StoreError> {
+        erasure::among(self.0, events, members).await
+    }
+
+    async fn put_contacts(&mut self, rows: Vec<ContactRow>) -> Result<(), StoreError> {
+        contact::put(self.0, rows).await
+    }
+
     async fn park(
         &mut self,
         row: &LaneRow,
@@ -322,6 +336,9 @@ async fn recreate_event(
     record: &[u8],
     now: i64,
 ) -> Result<(), StoreError> {
+    // A backup from before its scheduling, of an event that is deleted by now: the list of deletions was there first.
+    let is_deleted = !erasure::among(conn, &[event], &[]).await?.is_empty();
+    let bare = if is_deleted { Some(erasure::without_salt(event, record)?) } else { None };
     let made = diesel::insert_into(events::table)
         .values((
             events::event_id.eq(event),
@@ -332,10 +349,12 @@ async fn recreate_event(
             events::event_type.eq(definition.event_type as i16),
             events::starts_at.eq(definition.period.starts_at()),
             events::ends_at.eq(definition.period.ends_at()),
-            events::scheduled.eq(Some(record)),
+            events::scheduled.eq(Some(bare.as_deref().unwrap_or(record))),
             events::topic.eq(Some(&definition.topic)),
             events::lane_count.eq(definition.lanes.len() as i32),
-            events::salt.eq(Some(&definition.salt)),
+            events::salt.eq(Some(&definition.salt).filter(|_| !is_deleted)),
+            events::claim_until.eq(Some(definition.claim_until)),
+            events::deleted_at.eq(Some(now).filter(|_| is_deleted)),
             events::version.eq(1i64),
             events::created_at.eq(now),
             events::updated_at.eq(now),

@@ -4,14 +4,17 @@ use super::{Conn, functions, insert_entry_rows};
 
 pub mod audit;
 pub mod command;
+pub mod contact;
 pub mod desk;
 pub mod draw;
 pub mod draw_request;
 pub mod draw_steps;
 pub mod edit;
 pub mod entries;
+pub mod erasure;
 pub mod events;
 pub mod facts;
+pub mod key_store;
 pub mod lane;
 pub mod outbox;
 pub mod parked;

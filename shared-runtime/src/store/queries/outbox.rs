@@ -194,7 +194,7 @@ async fn carry_over(conn: &mut Conn, now: i64) -> Result<usize, StoreError> {
 }
 
 /// Notes how a command ended, once its last lane has settled it.
-async fn audit_settled(conn: &mut Conn, id: &[u8], now: i64) -> Result<(), StoreError> {
+pub async fn audit_settled(conn: &mut Conn, id: &[u8], now: i64) -> Result<(), StoreError> {
     let rows: Vec<OutboxRow> =
         o::table.filter(o::command_id.eq(id)).select(OutboxRow::as_select()).load(conn).await?;
     let Some(command) = CommandView::of(&rows).filter(|c| c.status != CommandStatus::Pending) else {

@@ -12,8 +12,13 @@ use crate::store::schema::{event_lane, event_stock, events, outbox};
 /// Kind of the outbox rows that add stock.
 pub const STOCK_ADDED: &str = "STOCK_ADDED";
 
-/// Events that did not close before `closed_after` (ms), their lanes and stock, and the cursors of `log_id`.
-pub async fn load(conn: &mut Conn, log_id: &str, closed_after: i64) -> Result<SnapshotRows, StoreError> {
+/// Events that did not close before `closed_after` (ms) or whose winners may still claim at `now`, their lanes and stock, and the cursors of `log_id`.
+pub async fn load(
+    conn: &mut Conn,
+    log_id: &str,
+    closed_after: i64,
+    now: i64,
+) -> Result<SnapshotRows, StoreError> {
     // First: a StockAdded that is settled here is applied in the lane rows read below. The other way round a snapshot
     // could show a sold-out lane and no pending stock although both are past.
     let stock_pending = outbox::table
@@ -25,7 +30,12 @@ pub async fn load(conn: &mut Conn, log_id: &str, closed_after: i64) -> Result<Sn
     let versions: Vec<(EventId, i64)> = events::table
         .filter(events::lifecycle.ne(Lifecycle::Draft.code()))
         .filter(events::deleted_at.is_null())
-        .filter(events::lifecycle.lt(Lifecycle::Closed.code()).or(events::ends_at.gt(closed_after)))
+        .filter(
+            events::lifecycle
+                .lt(Lifecycle::Closed.code())
+                .or(events::ends_at.gt(closed_after))
+                .or(events::claim_until.gt(now)),
+        )
         .order(events::event_id)
         .select((events::event_id, events::version))
         .load(conn)

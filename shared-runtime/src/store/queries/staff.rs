@@ -2,15 +2,18 @@
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use shared_domain::{EventDefinition, EventDraft, EventId, EventType, Lifecycle, check_draft};
+use shared_domain::draw::DrawPhase;
+use shared_domain::{
+    ContactCollection, EventDefinition, EventDraft, EventId, EventType, Lifecycle, check_draft,
+};
 use shared_proto::v1;
 use shared_proto::v1::log_record::Kind;
 
 use super::command::{Command, Outcome};
-use super::{Conn, audit, draw_request, edit, events as e, lane, outbox, parked};
+use super::{Conn, audit, draw, draw_request, edit, erasure, events as e, lane, outbox, parked};
 use crate::store::commands::{
-    Answered, Change, Changed, CommandError, CommandView, EventTopic, Fresh, Render, StaffRequest,
-    close_command_id,
+    Answered, Change, Changed, CommandError, CommandView, ERASURE_SKEW_MS, EventTopic, Fresh, MemberErasure,
+    Render, StaffRequest, close_command_id, delete_command_id,
 };
 use crate::store::error_class::{ErrorClass, StoreError};
 use crate::store::rows::{AuditLine, EventRow, KeptAnswer, NewEvent};
@@ -77,21 +80,25 @@ async fn kept(conn: &mut Conn, request: &StaffRequest) -> Result<Option<Answered
 fn audit_line(request: &StaffRequest, change: &Change, changed: &Changed) -> AuditLine {
     let mut detail = change.detail();
     let event = match changed {
-        Changed::Event(row) => row.event_id,
+        Changed::Event(row) => Some(row.event_id),
         Changed::Command(command) => {
             detail["command_id"] = uuid::Uuid::from_bytes(command.command_id).to_string().into();
-            command.event_id
+            Some(command.event_id)
+        }
+        Changed::Erasure(erasure) => {
+            detail["contacts_destroyed"] = erasure.contacts_destroyed.into();
+            None
         }
         Changed::Draw(event, draw_id) => {
             detail["draw_id"] = draw_id.to_string().into();
-            *event
+            Some(*event)
         }
     };
     AuditLine {
         at: request.now,
         actor: request.actor.clone(),
         action: change.action().to_owned(),
-        event_id: Some(event),
+        event_id: event,
         request_id: request.request_id.clone(),
         outcome: "ACCEPTED".to_owned(),
         detail: detail.to_string(),
@@ -138,7 +145,7 @@ async fn make(conn: &mut Conn, request: &StaffRequest, change: &Change, fresh: &
             });
             command.publish(conn, ordinal, *event, &definition, record, None).await
         }
-        Change::Schedule { event, topics, retention, secrets, chains } => {
+        Change::Schedule { event, topics, retention, secrets, chains, contact_key } => {
             let (ordinal, row) = locked(conn, *event).await?;
             if !e::take_draft(conn, *event, now).await? {
                 return Err(CommandError::Conflict("NOT_EDITABLE", "the event is not a draft any more"));
@@ -163,10 +170,15 @@ async fn make(conn: &mut Conn, request: &StaffRequest, change: &Change, fresh: &
                 definition.wrapped_keys.seed.clone_from(&secrets.seed);
                 definition.draw_commitment = Some(secrets.commitment);
             }
+            if definition.contact_collection != ContactCollection::None {
+                // The draft did not ask for contacts yet when its key would have been made.
+                definition.contact_key = Some(contact_key.ok_or(CommandError::Changed)?);
+            }
             let record = Kind::Scheduled(definition.to_record(command.id));
             let bytes = shared_proto::encode(*event, record.clone());
             let lanes = i32::try_from(definition.lanes.len()).unwrap_or(i32::MAX);
-            e::set_scheduled(conn, *event, &bytes, &topic.name, lanes, &fresh.salt).await?;
+            let claim_until = definition.claim_until;
+            e::set_scheduled(conn, *event, &bytes, &topic.name, lanes, &fresh.salt, claim_until).await?;
             lane::insert_secrets(conn, *event, &definition).await?;
             command.publish(conn, ordinal, *event, &definition, record, None).await
         }
@@ -204,6 +216,18 @@ async fn make(conn: &mut Conn, request: &StaffRequest, change: &Change, fresh: &
             locked(conn, *event).await?;
             e::set_high_traffic(conn, *event, *enabled, now).await?;
             row_now(conn, *event).await
+        }
+        Change::Delete(event) => delete(conn, command, *event).await,
+        Change::EraseMember { member, erasure_id, erased_at } => {
+            let until = erased_at.saturating_add(ERASURE_SKEW_MS);
+            let (events, destroyed) = erasure::erase_member(conn, *member, until).await?;
+            Ok(Changed::Erasure(MemberErasure {
+                erasure_id: *erasure_id,
+                member_id: *member,
+                erased_at: *erased_at,
+                contacts_destroyed: i64::try_from(destroyed).unwrap_or(i64::MAX),
+                events,
+            }))
         }
         Change::Unpark { event, reject, lane } => unpark(conn, command, *event, *reject, *lane).await,
         Change::Draw { event, publish, chains } => {
@@ -243,6 +267,28 @@ async fn close(conn: &mut Conn, command: Command<'_>, event: EventId, not_before
     e::set_lifecycle(conn, event, Lifecycle::Scheduled, Lifecycle::Closing, command.request.now).await?;
     let record = Kind::Closed(v1::Closed { command_id: command.id.to_vec() });
     command.publish(conn, ordinal, event, &definition, record, Some(not_before)).await
+}
+
+/// Of a draft only the row; of what the log knows the first step, the command. The others follow from it.
+async fn delete(conn: &mut Conn, command: Command<'_>, event: EventId) -> Outcome {
+    let ordinal = e::lock(conn, event).await?.ok_or(CommandError::EventNotFound)?;
+    let row = e::get(conn, event).await?.ok_or(CommandError::EventNotFound)?;
+    let command = Command { id: delete_command_id(event), ..command };
+    if let Some(first) = CommandView::of(&outbox::command(conn, &command.id).await?) {
+        return Ok(Changed::Command(first));
+    }
+    if row.lifecycle == Lifecycle::Draft.code() {
+        e::delete_draft(conn, event, command.request.now).await?;
+        return command.note(conn, event, ordinal).await;
+    }
+    // The event's lock row is held, which each step of a draw takes too.
+    if let Some(draw) = draw::get(conn, event).await?
+        && matches!(draw.phase()?, DrawPhase::Frozen | DrawPhase::Decided)
+    {
+        return Err(CommandError::Conflict("DRAW_RUNNING", "its draw has begun and is not published yet"));
+    }
+    let definition = definition_of_record(&row)?;
+    command.publish_deletion(conn, ordinal, event, &definition).await
 }
 
 async fn unpark(

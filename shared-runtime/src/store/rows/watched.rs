@@ -28,6 +28,8 @@ pub struct WatchedLane {
     pub approved_until: Option<i64>,
     /// Offset of `Closed`.
     pub closed_offset: Option<i64>,
+    /// Offset of `Deleted`.
+    pub deleted_offset: Option<i64>,
     /// Offset that took the last prize.
     pub exhausted_offset: Option<i64>,
     /// Log of that offset.

@@ -1,0 +1,3 @@
+ALTER TABLE events DROP COLUMN claim_until;
+DROP TABLE contact_erasure;
+DROP TABLE contact;
