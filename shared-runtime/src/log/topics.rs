@@ -1,6 +1,6 @@
 //! Topics: making them, and the boot check that they keep what was acknowledged (DESIGN section 5, "Boot check").
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -125,7 +125,19 @@ pub async fn create_topics(args: &KafkaArgs, partitions: i32) -> Result<Vec<Stri
             Err((name, code)) => return Err(unreachable(format!("topic {name}: {code}"))),
         }
     }
-    Ok(wanted)
+    // The controller has made them; the brokers, which services ask, hear of it a little later.
+    let until = Instant::now() + CALL_TIMEOUT;
+    loop {
+        let (_, existing) = metadata(args).await?;
+        let missing = wanted.iter().find(|name| !existing.iter().any(|(known, ..)| known == *name));
+        match missing {
+            None => return Ok(wanted),
+            Some(name) if Instant::now() >= until => {
+                return Err(unreachable(format!("topic {name} was made, and no broker knows it yet")));
+            }
+            Some(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
 }
 
 /// Looks at every topic.
