@@ -96,7 +96,7 @@ pub enum RewardKeyError {
     #[error("DECISION_KEY_FILE is not set")]
     NotSet,
     /// Not the key, or not its work.
-    #[error(transparent)]
+    #[error("DECISION_KEY_FILE: {0}")]
     Unwrap(#[from] UnwrapError),
 }
 

@@ -46,7 +46,7 @@ pub enum DrawError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A secret does not open.
-    #[error(transparent)]
+    #[error("DECISION_KEY_FILE: {0}")]
     Key(#[from] UnwrapError),
     /// The seed is not the one that was committed to.
     #[error("the seed does not fit the commitment that the event was scheduled with")]
