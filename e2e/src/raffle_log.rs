@@ -255,7 +255,9 @@ pub async fn rewards_need_their_key(column: &Column) {
         publish(column, &event, 0, entry(member)).await;
     }
     let wrong = RewardKeys::new(Some(std::sync::Arc::new(DecisionKey::new(&[1; 32]))));
-    for (keys, says) in [(RewardKeys::default(), "is not set"), (wrong, "DECISION_KEY_FILE is not the key")] {
+    for (keys, says) in
+        [(RewardKeys::default(), "is not set"), (wrong, "DECISION_KEY_FILE: the secret does not open")]
+    {
         let worker = InProcess::start_with_keys(column, &column.store, keys);
         let until = Instant::now() + BUDGET;
         loop {
