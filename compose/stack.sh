@@ -477,10 +477,6 @@ print_env() {
   printf 'export KAFKA_BROKERS=%q\n' "$BOOTSTRAP"
   printf 'export STACK_DIR=%q\n' "$STACK_DIR"
   printf 'export STACK_SCRIPT=%q\n' "$SCRIPT"
-  # What wraps reward keys and draw seeds; admin-api and `serve` ask for it.
-  local key="$STACK_DIR/decision.key"
-  [ -s "$key" ] || (umask 077 && head -c 32 /dev/urandom > "$key")
-  printf 'export DECISION_KEY_FILE=%q\n' "$key"
 }
 
 server_name() {

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use shared_domain::Millis;
+use shared_domain::{Hex32, HexBytes, Millis};
 use shared_runtime::keys::KeyEncryptionKey;
 use shared_runtime::store::DeletionState;
 use shared_runtime::store::commands::MemberErasure;
@@ -54,8 +54,8 @@ pub(crate) fn of_event(
 
 /// Signs a complete certificate.
 pub(crate) fn signed(mut certificate: Value, key: &KeyEncryptionKey) -> Value {
-    certificate["signature"] = hex(&key.sign(signed_text(&certificate).as_bytes())).into();
-    certificate["signed_by"] = hex(&key.verifying_key()).into();
+    certificate["signature"] = json!(HexBytes(key.sign(signed_text(&certificate).as_bytes()).to_vec()));
+    certificate["signed_by"] = json!(Hex32(key.verifying_key()));
     certificate
 }
 
@@ -88,8 +88,4 @@ pub(crate) fn of_member(erasure: &MemberErasure, backup_life: Duration, log_life
         "sealed_copies_until": log_life.map(|life| later(erasure.erased_at, life)),
         "backups_expire_at": later(erasure.erased_at, backup_life),
     })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

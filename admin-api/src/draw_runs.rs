@@ -1,14 +1,14 @@
 //! Carries draws on in the background: what staff asked for is in the database, so a process that starts again goes on by
 //! itself. One task a draw, so that two events draw side by side.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use shared_domain::EventId;
 use shared_runtime::draw::{DrawError, DrawRunner, Reached};
 use shared_runtime::store::Store;
-use shared_runtime::store::error_class::{ErrorClass, StoreError};
+use shared_runtime::store::error_class::StoreError;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +28,7 @@ pub struct DrawRuns {
     runner: DrawRunner,
     wake: Arc<Notify>,
     alarms: Alarms,
-    busy: Arc<Mutex<BTreeMap<EventId, ()>>>,
+    busy: Arc<Mutex<BTreeSet<EventId>>>,
     failed: Arc<Mutex<BTreeMap<String, String>>>,
     places: Arc<Semaphore>,
 }
@@ -66,7 +66,7 @@ impl DrawRuns {
 
     async fn begin(&self, draws: &mut JoinSet<()>, stop: &CancellationToken) -> Result<(), StoreError> {
         for event in self.store.draws_due().await? {
-            if lock(&self.busy).insert(event, ()).is_some() {
+            if !lock(&self.busy).insert(event) {
                 continue;
             }
             let (runner, stop) = (self.runner.clone(), stop.clone());
@@ -90,7 +90,7 @@ impl DrawRuns {
 
 /// One event's turn, until it is dropped.
 struct Busy {
-    busy: Arc<Mutex<BTreeMap<EventId, ()>>>,
+    busy: Arc<Mutex<BTreeSet<EventId>>>,
     event: EventId,
 }
 
@@ -130,7 +130,7 @@ fn note(
 }
 
 fn is_transient(error: &DrawError) -> bool {
-    matches!(error, DrawError::Store(e) if matches!(e.class, ErrorClass::Transient | ErrorClass::Saturation))
+    matches!(error, DrawError::Store(e) if e.class.is_retried(0))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

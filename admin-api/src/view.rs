@@ -6,8 +6,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use serde_json::Value;
 use shared_domain::{
-    Approval, ComplianceDraft, EntryStatus, EventDefinition, EventDraft, EventId, EventPeriod, EventStatus,
-    EventType, Lifecycle, LimitsDraft, Millis, Reason, StockDraft, public_status,
+    Approval, ComplianceDraft, DrawDraft, EntryStatus, EventDefinition, EventDraft, EventId, EventPeriod,
+    EventStatus, EventType, Lifecycle, LimitsDraft, Millis, Reason, RewardDraft, StockDraft, public_status,
 };
 use shared_proto::v1::log_record::Kind;
 use shared_runtime::store::commands::{CommandView, EventFacts};
@@ -171,11 +171,11 @@ fn recreated(row: &EventRow) -> EventDraft {
         duplicate_participation_allowed: of.is_some_and(|d| d.duplicates_allowed),
         max_entries_per_member: of.and_then(|d| d.max_entries_per_member),
         stock: stock.map(|(name, n)| StockDraft { option: name.as_str().to_owned(), count: *n }).collect(),
-        reward: None,
+        reward: of.map(|d| RewardDraft::from(&d.reward)),
         missions: Vec::new(),
         contact_collection: of.map(|d| d.contact_collection).unwrap_or_default(),
         claim_until: of.map(|d| moment(d.claim_until)),
-        draw: None,
+        draw: of.and_then(|d| d.draw.as_ref()).map(DrawDraft::from),
         lane: None,
         limits: None,
         internal_test: of.is_some_and(|d| d.internal_test),

@@ -233,6 +233,11 @@ async fn a_restored_database_is_told_again_before_anybody_is_answered() {
     let backup = w.backup();
     let unknown = at_apply(&w).await;
     enter(&w, unknown, 1, NOW).await;
+    let mut draft = open_to_all();
+    draft["reward"] =
+        json!({"reward_type": "AVERAGE_RANDOM", "min_amount": 1, "max_amount": 9, "target_average": 4});
+    draft["stock"] = json!([{"count": 3}]);
+    let later = w.scheduled(&draft).await;
     w.decide().await;
     w.clock.advance(60_000);
     for path in [
@@ -275,6 +280,8 @@ async fn a_restored_database_is_told_again_before_anybody_is_answered() {
     .expect("ready when every lane has passed the end");
     let row = r.store.event(unknown.0).await.unwrap().unwrap();
     assert!(row.deleted_at.is_some());
+    let seen = r.get(&format!("/admin/v1/events/{later}")).await;
+    assert_eq!((&seen["reward"], &seen["status"]), (&draft["reward"], &json!("OPEN")), "made from the log");
     let id = entry_id(unknown.0, 1).as_bytes().to_vec();
     assert_eq!(r.store.contacts_of(unknown.0, &[id]).await.unwrap(), []);
     assert_eq!(shown(&r, stays.0).await, [1, 3]);

@@ -9,6 +9,7 @@ use shared_proto::v1::{self, log_record::Kind};
 use shared_runtime::keys::RewardKeys;
 use shared_runtime::store::Store;
 use shared_runtime::worker::{Batching, Replay, Role, RoleParts, WorkerState};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -83,9 +84,21 @@ impl InProcess {
     }
 
     /// Drains and stops it.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.stop.cancel();
-        self.task.await.expect("no panic").expect("drained");
+        (&mut self.task).await.expect("no panic").expect("drained");
+    }
+}
+
+/// A check that fails leaves the worker running; its consumer, dropped with the runtime, would wait for ever for the
+/// loop to give its lanes back, and the test with it.
+impl Drop for InProcess {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if !self.task.is_finished() {
+            let drain = async { tokio::time::timeout(Duration::from_secs(15), &mut self.task).await };
+            drop(tokio::task::block_in_place(|| Handle::current().block_on(drain)));
+        }
     }
 }
 

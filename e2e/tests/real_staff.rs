@@ -16,6 +16,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
+use shared_domain::HexBytes;
 use shared_proto::v1::log_record::Kind;
 
 /// The steps of a command's transaction, and of the relay behind it.
@@ -266,7 +267,7 @@ async fn fifty_requests_at_once_leave_one_history() {
             .filter(|id| seen.insert(id.clone()))
             .collect();
         for (place, id) in ids.iter().enumerate() {
-            let hex: String = id.iter().map(|b| format!("{b:02x}")).collect();
+            let hex = HexBytes(id.clone());
             let before = format!(
                 "SELECT COUNT(*) AS n FROM outbox o JOIN outbox me ON me.command_id = X'{hex}' \
                  WHERE o.event_id = {event} AND o.lane >= 0 AND o.ordinal < me.ordinal"

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use shared_domain::Hex32;
 use shared_runtime::auth::write_secret_file;
 use shared_runtime::clock::{Random, SystemRandom};
 use shared_runtime::config::{ConfigError, StartError};
@@ -45,8 +46,7 @@ pub async fn run(command: KeysCommand) -> Result<ExitCode, Failure> {
         KeysCommand::Init { dir } => init(&dir),
         KeysCommand::Rotate(args) => rotate(args).await,
         KeysCommand::Show(args) => {
-            let key = args.read()?.verifying_key();
-            println!("{}", key.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+            println!("{}", Hex32(args.read()?.verifying_key()));
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -26,6 +26,9 @@ pub async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
         println!("admin    http://{}", system.admin);
         println!("ops      http://{}", process.ops_addr);
         println!("stores   {}", if system.embedded { "embedded" } else { "real" });
+        for key in &system.wrapping_keys {
+            println!("key      {}", key.display());
+        }
         if let Some(key) = &system.dev_key {
             println!("dev key  {}", key.display());
             println!("try      curl -s http://{}/v1/events", system.public);

@@ -64,6 +64,8 @@ pub struct System {
     pub admin: SocketAddr,
     /// The development key, where it is used.
     pub dev_key: Option<PathBuf>,
+    /// The files that wrap contact keys, and reward keys and seeds.
+    pub wrapping_keys: Vec<PathBuf>,
     /// Whether the stores are embedded.
     pub embedded: bool,
     /// Kafka as this process uses it.
@@ -206,6 +208,10 @@ impl System {
             public: public_addr,
             admin: staff_addr,
             dev_key: args.auth.auth_dev_key_file,
+            wrapping_keys: [args.key_encryption.key_encryption_key_file, args.decision_key.decision_key_file]
+                .into_iter()
+                .flatten()
+                .collect(),
             embedded,
             kafka: args.kafka,
             store,

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
+use shared_domain::Hex32;
 use shared_domain::draw::{Chains, Entrant, Verifier};
 
 use super::Raffle;
@@ -36,7 +37,7 @@ impl TestChain {
             .chain_update([7; 32])
             .chain_update("test")
             .finalize();
-        let hash: String = hash.iter().map(|b| format!("{b:02x}")).collect();
+        let hash = Hex32(hash.into()).to_string();
         let group: String = "07".repeat(32);
         let json = json!([{"public_key": key, "period": 3, "genesis_time": genesis, "hash": hash,
             "groupHash": group, "schemeID": "bls-unchained-g1-rfc9380", "metadata": {"beaconID": "test"}}]);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shared_domain::EntryStatus;
+use shared_domain::{EntryStatus, HexBytes};
 
 use super::DemoArgs;
 use super::check::Facts;
@@ -32,8 +32,7 @@ pub fn table(args: &DemoArgs, crowd: &Crowd, facts: &Facts, pressed: Duration, d
     let latencies = crowd.latencies();
     let ms = |q: f64| latencies.value_at_quantile(q) as f64 / 1_000.0;
     println!("latency ms  p50 {:.1}  p95 {:.1}  p99 {:.1}  max {:.1}", ms(0.5), ms(0.95), ms(0.99), ms(1.0));
-    let digest: String = facts.lane.digest.iter().map(|b| format!("{b:02x}")).collect();
-    println!("digest      {digest}");
+    println!("digest      {}", HexBytes(facts.lane.digest.clone()));
 }
 
 /// Each promise, kept or broken.

@@ -67,3 +67,34 @@ impl DrawDraft {
         })
     }
 }
+
+impl From<&DrawRules> for DrawDraft {
+    fn from(rules: &DrawRules) -> Self {
+        let beacon = |beacon: &BeaconRound| BeaconDraft {
+            chain_hash: beacon.chain_hash.to_string(),
+            round: i64::try_from(beacon.round).unwrap_or(i64::MAX),
+        };
+        Self {
+            method: rules.method,
+            alternates: rules.alternates.into(),
+            beacon: rules.beacon.as_ref().map(beacon),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Hex32;
+
+    #[test]
+    fn rules_as_a_draft_are_the_same_rules() {
+        let beacon = Some(BeaconRound { chain_hash: Hex32([0xab; 32]), round: 7 });
+        for rules in [
+            DrawRules { method: DrawMethod::Random, alternates: 3, beacon },
+            DrawRules { method: DrawMethod::Arrival, alternates: 0, beacon: None },
+        ] {
+            assert_eq!(DrawDraft::from(&rules).check(&mut Vec::new()), Some(rules));
+        }
+    }
+}

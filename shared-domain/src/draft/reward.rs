@@ -89,3 +89,34 @@ impl RewardDraft {
         }
     }
 }
+
+impl From<&Reward> for RewardDraft {
+    fn from(reward: &Reward) -> Self {
+        let (reward_type, fixed, range, target) = match reward {
+            Reward::Fixed(amount) => ("FIXED", Some(*amount), None, None),
+            Reward::Random(range) => ("RANDOM", None, Some(*range), None),
+            Reward::AverageRandom(of) => ("AVERAGE_RANDOM", None, Some(of.range()), Some(of.target())),
+        };
+        Self {
+            reward_type: reward_type.to_owned(),
+            fixed_amount: fixed,
+            min_amount: range.map(AmountRange::min),
+            max_amount: range.map(AmountRange::max),
+            target_average: target,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_as_a_draft_is_the_same_policy() {
+        let range = AmountRange::new(2, 9).expect("a range");
+        let average = Reward::AverageRandom(TargetRange::new(range, 4).expect("a target"));
+        for reward in [Reward::Fixed(7), Reward::Random(range), average] {
+            assert_eq!(RewardDraft::from(&reward).check(&mut Vec::new()), Some(reward));
+        }
+    }
+}

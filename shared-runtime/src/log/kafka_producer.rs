@@ -76,7 +76,7 @@ impl ProducerContext for Acknowledgements {
         });
         // A producer that is being dropped takes nothing any more: who waits for those hears that it stopped.
         if let Some(producer) = self.producer.get().and_then(Weak::upgrade) {
-            hand_over(&producer, next);
+            hand_over_all(&producer, next);
         }
     }
 }
@@ -184,7 +184,10 @@ impl Producer for KafkaProducer {
         let delivery = Box::new(Delivery { outgoing: Arc::clone(&outgoing), outcome });
         let (key, value) = (record.key.to_vec(), record.value.to_vec());
         match outgoing.queue.offer(Queued { key, value, headers, since: started, delivery }, QUEUED) {
-            Offered::Go(record) => hand_over(&self.inner, VecDeque::from([record])),
+            Offered::Go(record) => {
+                let next = hand_over(&self.inner, record);
+                hand_over_all(&self.inner, next);
+            }
             Offered::Waits => {}
             Offered::Full => return Err(ProduceError::QueueFull),
         }
@@ -197,17 +200,26 @@ impl Producer for KafkaProducer {
     }
 }
 
-/// Gives records to librdkafka, which reports the outcome of each that it takes.
-fn hand_over(producer: &BaseProducer<Acknowledgements>, mut records: VecDeque<Queued>) {
+fn hand_over_all(producer: &BaseProducer<Acknowledgements>, mut records: VecDeque<Queued>) {
     while let Some(record) = records.pop_front() {
-        if let Err((delivery, error)) = hand_over_one(producer, record) {
-            records.extend(delivery.outgoing.queue.settled());
+        records.extend(hand_over(producer, record));
+    }
+}
+
+/// Gives a record to librdkafka, which reports its outcome if it takes it. If it does not, that is the outcome, and what
+/// waited for it comes next.
+fn hand_over(producer: &BaseProducer<Acknowledgements>, record: Queued) -> VecDeque<Queued> {
+    match offer(producer, record) {
+        Ok(()) => VecDeque::new(),
+        Err((delivery, error)) => {
+            let next = delivery.outgoing.queue.settled();
             delivery.ends(Err(error));
+            next
         }
     }
 }
 
-fn hand_over_one(
+fn offer(
     producer: &BaseProducer<Acknowledgements>,
     record: Queued,
 ) -> Result<(), (Box<Delivery>, ProduceError)> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use shared_domain::{EntryId, EventId, MemberId, Millis};
 
-use super::error_class::{ErrorClass, StoreError};
+use super::error_class::StoreError;
 use super::rows::ContactErasureRow;
 use super::{Store, in_transaction, on_connection};
 
@@ -65,7 +65,7 @@ fn retries() -> ExponentialBuilder {
 }
 
 fn may_pass(error: &StoreError) -> bool {
-    matches!(error.class, ErrorClass::Transient | ErrorClass::Saturation)
+    error.class.is_retried(0)
 }
 
 impl Store {

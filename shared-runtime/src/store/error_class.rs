@@ -107,7 +107,7 @@ fn class_of_text(text: &str) -> ErrorClass {
         "cannot be null",
         "record refused", // SIGNAL / RAISE of a trigger that an operator put on a table
     ];
-    const TRANSIENT: [&str; 16] = [
+    const TRANSIENT: [&str; 15] = [
         "try restarting transaction",
         "onnection",
         "Input/output error",
@@ -123,7 +123,6 @@ fn class_of_text(text: &str) -> ErrorClass {
         "read-only",
         "read only",
         "database is locked",
-        "disk I/O",
     ];
     const SATURATION: [&str; 2] = ["Too many connections", "max_user_connections"];
     let has = |needles: &[&str]| needles.iter().any(|n| text.contains(n));

@@ -7,11 +7,11 @@ use shared_domain::{EntryId, EntryStatus, EventId, HexBytes, Lifecycle, Reason};
 use uuid::Uuid;
 
 use super::command::Outcome;
-use super::{Conn, draw};
+use super::{Conn, draw, events};
 use crate::store::commands::{Changed, CommandError};
 use crate::store::error_class::StoreError;
 use crate::store::rows::{DisqualifiedRow, DrawResultRow, DrawRow, EventRow};
-use crate::store::schema::{draw as d, draw_disqualified, draw_result as r, event_entry as e, events};
+use crate::store::schema::{draw as d, draw_disqualified, draw_result as r, event_entry as e};
 
 /// Wants the draw run, and shown. A repeat changes nothing but, at most, `publish`.
 pub async fn run(conn: &mut Conn, event: &EventRow, publish: bool, chains: &Chains, now: i64) -> Outcome {
@@ -98,7 +98,7 @@ pub async fn beacon(
             ))
             .execute(conn)
             .await?;
-        bump(conn, event.event_id, now).await?;
+        events::bump(conn, event.event_id, now).await?;
     }
     answer(&row)
 }
@@ -149,7 +149,7 @@ pub async fn disqualify(
         at: now,
     };
     diesel::insert_into(draw_disqualified::table).values(line).execute(conn).await?;
-    Ok(bump(conn, id, now).await?)
+    Ok(events::bump(conn, id, now).await?)
 }
 
 /// Who moves up.
@@ -230,12 +230,4 @@ async fn known(conn: &mut Conn, event: EventId) -> Result<DrawRow, CommandError>
 
 fn answer(row: &DrawRow) -> Outcome {
     Ok(Changed::Draw(row.event_id, Uuid::from_slice(&row.draw_id).unwrap_or_default()))
-}
-
-async fn bump(conn: &mut Conn, event: EventId, now: i64) -> Result<(), StoreError> {
-    diesel::update(events::table.filter(events::event_id.eq(event)))
-        .set((events::version.eq(events::version + 1), events::updated_at.eq(now)))
-        .execute(conn)
-        .await?;
-    Ok(())
 }

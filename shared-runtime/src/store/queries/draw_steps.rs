@@ -11,7 +11,7 @@ use super::{Conn, audit, draw, events as staff};
 use crate::store::draw::{Decided, Frozen, LoserRange};
 use crate::store::error_class::StoreError;
 use crate::store::rows::{AuditLine, DrawResultRow, DrawRow};
-use crate::store::schema::{draw as d, draw_result as r, event_entry as e, events};
+use crate::store::schema::{draw as d, draw_result as r, event_entry as e};
 
 fn code(phase: DrawPhase) -> i16 {
     DrawRow::phase_code(phase)
@@ -35,14 +35,6 @@ async fn note(
         detail: detail.to_string(),
     };
     audit::append(conn, &line).await
-}
-
-async fn bump(conn: &mut Conn, event: EventId, now: i64) -> Result<(), StoreError> {
-    diesel::update(events::table.filter(events::event_id.eq(event)))
-        .set((events::version.eq(events::version + 1), events::updated_at.eq(now)))
-        .execute(conn)
-        .await?;
-    Ok(())
 }
 
 /// SCHEDULED to FROZEN, if the event is closed and nothing of it is parked.
@@ -72,7 +64,7 @@ pub async fn freeze(conn: &mut Conn, event: EventId, frozen: &Frozen) -> Result<
     }
     let detail = json!({"entrants": frozen.entrants, "list_digest": Hex32(frozen.list_digest)});
     note(conn, event, "DRAW_FROZEN", detail, frozen.at).await?;
-    bump(conn, event, frozen.at).await?;
+    staff::bump(conn, event, frozen.at).await?;
     Ok(true)
 }
 
@@ -118,7 +110,7 @@ pub async fn decide(conn: &mut Conn, event: EventId, decided: &Decided) -> Resul
     }
     let detail = json!({"winners": decided.winners, "paid": decided.paid});
     note(conn, event, "DRAW_DECIDED", detail, decided.at).await?;
-    bump(conn, event, decided.at).await?;
+    staff::bump(conn, event, decided.at).await?;
     Ok(true)
 }
 

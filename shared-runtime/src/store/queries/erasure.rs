@@ -108,16 +108,7 @@ pub async fn soft_delete(conn: &mut Conn, event: EventId, now: Millis) -> Result
     hold_lanes(conn).await?;
     hold_events(conn, &[event]).await?;
     note(conn, Subject::Event, event, i64::MAX).await?;
-    let row = events::table.filter(events::event_id.eq(event)).filter(events::deleted_at.is_null());
-    diesel::update(row)
-        .set((
-            events::deleted_at.eq(Some(now)),
-            events::version.eq(events::version + 1),
-            events::updated_at.eq(now),
-        ))
-        .execute(conn)
-        .await?;
-    Ok(())
+    super::events::set_deleted(conn, event, now).await
 }
 
 /// Deletes some of an event's contacts; gives how many. None are left when it gives 0.

@@ -84,9 +84,19 @@ pub async fn set_scheduled(
     Ok(())
 }
 
-/// Deletes a draft, of which nobody but staff knew.
-pub async fn delete_draft(conn: &mut Conn, id: EventId, now: i64) -> Result<(), StoreError> {
+/// A new version, for gateways to read: something beside the row has changed.
+pub async fn bump(conn: &mut Conn, id: EventId, now: i64) -> Result<(), StoreError> {
     diesel::update(events::table.filter(events::event_id.eq(id)))
+        .set((events::version.eq(events::version + 1), events::updated_at.eq(now)))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Marks an event as deleted, once.
+pub async fn set_deleted(conn: &mut Conn, id: EventId, now: i64) -> Result<(), StoreError> {
+    let row = events::table.filter(events::event_id.eq(id)).filter(events::deleted_at.is_null());
+    diesel::update(row)
         .set((
             events::deleted_at.eq(Some(now)),
             events::version.eq(events::version + 1),

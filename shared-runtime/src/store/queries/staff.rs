@@ -278,7 +278,7 @@ async fn delete(conn: &mut Conn, command: Command<'_>, event: EventId) -> Outcom
         return Ok(Changed::Command(first));
     }
     if row.lifecycle == Lifecycle::Draft.code() {
-        e::delete_draft(conn, event, command.request.now).await?;
+        e::set_deleted(conn, event, command.request.now).await?;
         return command.note(conn, event, ordinal).await;
     }
     // The event's lock row is held, which each step of a draw takes too.
