@@ -55,8 +55,8 @@ $(SCHEMATHESIS)/installed: e2e/schemathesis/requirements.txt
 
 .PHONY: bench
 bench: ## figures beside the raw ceiling, on the real stack (ARGS="decide --repetitions 3")
-	$(WITH_STACK) bash -ec 'cargo build --release --workspace --bins --features e2e/real-stack; \
-	  target/release/bench "$$@"' bench $(ARGS)
+	$(WITH_STACK) bash -ec 'cargo build --profile dist --workspace --bins --features e2e/real-stack; \
+	  target/dist/bench "$$@"' bench $(ARGS)
 
 .PHONY: fmt lint shellcheck deny
 fmt: ## format the sources

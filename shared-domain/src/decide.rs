@@ -27,10 +27,16 @@ pub fn decide<'r>(
     known: &Known,
     records: impl IntoIterator<Item = &'r LogEntry>,
 ) -> Result<Fold, Undecidable> {
+    let records = records.into_iter();
+    let (most, _) = records.size_hint();
+    let mut new_entries = foldhash::HashSet::default();
+    new_entries.reserve(most);
+    let mut decisions = Decisions::default();
+    decisions.entries.reserve(most);
     let mut folder = Folder {
-        fold: Fold { events: events.clone(), decisions: Decisions::default() },
+        fold: Fold { events: events.clone(), decisions },
         known,
-        new_entries: HashSet::new(),
+        new_entries,
         new_commands: HashSet::new(),
         member_entries: known.member_entries.clone(),
     };
@@ -47,7 +53,7 @@ pub fn decide<'r>(
 struct Folder<'k> {
     fold: Fold,
     known: &'k Known,
-    new_entries: HashSet<(EventId, EntryId)>,
+    new_entries: foldhash::HashSet<(EventId, EntryId)>,
     new_commands: HashSet<[u8; 16]>,
     member_entries: HashMap<(EventId, MemberId), u32>,
 }

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use shared_domain::{
-    EntryId, EventDefinition, EventId, EventInLane, EventType, Fold, Known, LogEntry, RewardKey, Stock,
-    Undecidable, decide,
+    DecidedEntry, EntryId, EventDefinition, EventId, EventInLane, EventType, Fold, Known, LogEntry,
+    RewardKey, Stock, Undecidable, decide,
 };
 use shared_proto::v1::log_record::Kind;
 
@@ -275,11 +275,11 @@ impl<'b> Work<'b> {
     }
 
     fn entry_rows(&self, fold: &Fold, now: i64) -> Vec<EntryRow> {
-        let mut rows: Vec<EntryRow> =
-            fold.decisions.entries.iter().map(|e| EntryRow::new(e, self.batch.lane.partition, now)).collect();
+        let mut decided: Vec<&DecidedEntry> = fold.decisions.entries.iter().collect();
         // By unique key: writers of other lanes of the same event then never deadlock with us.
-        rows.sort_unstable_by(|a, b| (a.event_id, &a.entry_id).cmp(&(b.event_id, &b.entry_id)));
-        rows
+        decided.sort_unstable_by_key(|e| (e.event_id, e.entry_id));
+        let lane = self.batch.lane.partition;
+        decided.into_iter().map(|e| EntryRow::new(e, lane, now)).collect()
     }
 }
 
