@@ -8,7 +8,7 @@ MAKEFLAGS += --no-builtin-rules
 WITH_STACK := compose/with-stack.sh
 STACK := compose/stack.sh
 COMPOSE := docker compose -f compose/compose.yaml
-SCRIPTS := .ci/run $(wildcard compose/*.sh)
+SCRIPTS := .ci/run $(wildcard compose/*.sh) k8s/check.sh
 # One subject a file; each round prints a line of figures that begins with SUMMARY.
 FAULT_TESTS := real_crash real_servers real_log_identity real_poison real_gateway_crash real_redis real_stock_added real_staff real_draw \
   embedded_restart
@@ -57,6 +57,10 @@ $(SCHEMATHESIS)/installed: e2e/schemathesis/requirements.txt
 bench: ## figures beside the raw ceiling, on the real stack (ARGS="decide --repetitions 3")
 	$(WITH_STACK) bash -ec 'cargo build --profile dist --workspace --bins --features e2e/real-stack; \
 	  target/dist/bench "$$@"' bench $(ARGS)
+
+.PHONY: k8s
+k8s: ## Kubernetes files and alerts, without a cluster (needs kubectl or kustomize, promtool, python3)
+	k8s/check.sh
 
 .PHONY: fmt lint shellcheck deny
 fmt: ## format the sources

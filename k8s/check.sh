@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Checks what is in this folder without a cluster: each overlay is rendered and every object compared with the schema of its
+# kind, every alert is tested, and every runbook that an alert names is there. `make k8s` runs it.
+set -Eeuo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+VALIDATE_VERSION=1.37.0
+# Their schemas are their controllers' own, not Kubernetes'. Everything else must be known.
+CUSTOM='kind (HTTPRoute|ScaledObject|PodMonitor|PrometheusRule) '
+
+work="$(mktemp -d)"
+trap 'rm -rf "$work"' EXIT
+die() { printf 'k8s: %s\n' "$*" >&2; exit 1; }
+
+if command -v kustomize >/dev/null; then render=(kustomize build)
+elif command -v kubectl >/dev/null; then render=(kubectl kustomize)
+else die 'kubectl or kustomize is needed'; fi
+command -v promtool >/dev/null || die "promtool is needed (Debian's package prometheus)"
+
+tools=../target/k8s-tools
+if ! "$tools/bin/kubernetes-validate" --version 2>/dev/null | grep -qF "$VALIDATE_VERSION"; then
+  python3 -m venv --clear "$tools"
+  "$tools/bin/pip" install --quiet --disable-pip-version-check "kubernetes-validate==$VALIDATE_VERSION"
+fi
+
+for overlay in overlays/*/; do
+  out="$work/$(basename "$overlay").yaml"
+  "${render[@]}" "$overlay" >"$out"
+  "$tools/bin/kubernetes-validate" --strict "$out" >"$work/said" 2>&1 || { cat "$work/said"; die "$overlay is not valid"; }
+  if grep -E '^(WARN|ERROR)' "$work/said" | grep -Ev "$CUSTOM"; then die "$overlay: the kinds above are unknown"; fi
+  printf 'k8s: %s is valid, %s objects\n' "$overlay" "$(grep -c '^kind:' "$out")"
+done
+
+"$tools/bin/python" - components/monitoring/alerts.yaml "$work/rules.yaml" <<'PY'
+import sys, yaml
+rule = yaml.safe_load(open(sys.argv[1]))
+yaml.safe_dump(rule["spec"], open(sys.argv[2], "w"))
+PY
+cp tests/alerts.yaml "$work/"
+(cd "$work" && promtool check rules rules.yaml && promtool test rules alerts.yaml)
+
+tested="$(grep -oE 'alertname: \w+' tests/alerts.yaml | sort -u | wc -l)"
+[ "$tested" = "$(grep -c -- '- alert: ' components/monitoring/alerts.yaml)" ] || die 'an alert has no test'
+# A metric that nobody writes never fires.
+grep -oE '\bevent_[a-z_]+' components/monitoring/alerts.yaml | sed 's/_count$//' | sort -u | while read -r metric; do
+  grep -rqF "\"$metric\"" --include='*.rs' ../shared-runtime/src ../api-gateway/src ../admin-api/src || die "nobody writes $metric"
+done
+grep -oE 'runbook: k8s/\S+' components/monitoring/alerts.yaml | sort -u | while read -r _ runbook; do
+  [ -s "../$runbook" ] || die "$runbook is named by an alert and is not there"
+done
+echo 'k8s: all checks passed'
