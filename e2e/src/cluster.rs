@@ -244,6 +244,6 @@ impl Cluster {
         command.args(["replay", "--into", &into]);
         let (code, text) = run(command).await;
         assert_eq!(code, Some(0), "{text}");
-        assert!(text.contains(" lanes equal, 0 different, 0 parked"), "{text}");
+        assert!(text.contains(" lanes equal, 0 different, 0 parked, 0 not compared"), "{text}");
     }
 }

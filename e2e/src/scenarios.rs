@@ -47,8 +47,10 @@ impl InProcess {
     /// Decides the column's log again, as far as its store has come.
     pub async fn replay(column: &Column, store: &Store) -> Self {
         let live = column.store.progress_rows().await.expect("cursors");
-        let until = live.into_iter().map(|r| (Lane::new(r.topic, r.partition_id), r.next_offset)).collect();
-        let replay = Replay::prepare(&column.kafka, &column.store, until).await.expect("the log is read");
+        let until =
+            live.into_iter().map(|r| (Lane::new(r.topic, r.partition_id), 0..r.next_offset)).collect();
+        let replay =
+            Replay::prepare(&column.kafka, &column.store, until, None).await.expect("the log is read");
         let role = Role { group: "replay".into(), ..ROLE };
         Self::start_with(column, store, role, Some(Arc::new(replay)), column.keys())
     }

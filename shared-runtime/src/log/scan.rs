@@ -1,8 +1,10 @@
-//! Reading lanes once from their beginning, beside any group.
+//! Reading a stretch of lanes once, beside any group; and where a stretch begins.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
+use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
@@ -15,22 +17,20 @@ use crate::config::StartError;
 /// Without a record or an end of a lane for so long, the log counts as gone.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// What `pick` makes of the records of each lane before the offset given for it. Errors: the log does not answer.
+/// What `pick` makes of the records of each lane between the offsets given for it. Errors: the log does not answer.
 pub async fn scan<T: Send + 'static>(
     args: &KafkaArgs,
-    until: BTreeMap<Lane, i64>,
+    stretches: BTreeMap<Lane, Range<i64>>,
     mut pick: impl FnMut(&[u8]) -> Option<T> + Send + 'static,
 ) -> Result<Vec<(Lane, T)>, StartError> {
-    let mut config = args.client()?;
-    // A name that is never used: nothing is committed and no group is joined.
-    config.set("group.id", "scan").set("enable.auto.commit", "false").set("enable.partition.eof", "true");
+    let config = client(args)?;
     let work = move || -> Result<Vec<(Lane, T)>, KafkaError> {
         let consumer: BaseConsumer = config.create()?;
         let mut list = TopicPartitionList::new();
-        let mut open = until;
-        open.retain(|_, until| *until > 0);
-        for lane in open.keys() {
-            list.add_partition_offset(&lane.topic, lane.partition, Offset::Beginning)?;
+        let mut open = stretches;
+        open.retain(|_, stretch| !stretch.is_empty());
+        for (lane, stretch) in &open {
+            list.add_partition_offset(&lane.topic, lane.partition, Offset::Offset(stretch.start))?;
         }
         consumer.assign(&list)?;
         let mut picked = Vec::new();
@@ -38,7 +38,7 @@ pub async fn scan<T: Send + 'static>(
             match consumer.poll(SILENCE) {
                 Some(Ok(message)) => {
                     let lane = Lane::new(message.topic(), message.partition());
-                    let Some(until) = open.get(&lane).copied() else { continue };
+                    let Some(until) = open.get(&lane).map(|stretch| stretch.end) else { continue };
                     if message.offset() < until
                         && let Some(found) = pick(message.payload().unwrap_or_default())
                     {
@@ -50,11 +50,11 @@ pub async fn scan<T: Send + 'static>(
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     // Of one topic only this number: a lane that is shorter than its goal ends here.
-                    open.retain(|lane, until| {
+                    open.retain(|lane, stretch| {
                         lane.partition != partition
                             || consumer
                                 .fetch_watermarks(&lane.topic, lane.partition, SILENCE)
-                                .is_ok_and(|(_, high)| high >= *until)
+                                .is_ok_and(|(_, high)| high >= stretch.end)
                     });
                 }
                 Some(Err(error)) => return Err(error),
@@ -67,6 +67,64 @@ pub async fn scan<T: Send + 'static>(
         }
         Ok(picked)
     };
+    blocking(work).await
+}
+
+/// Where to begin in a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartAt {
+    /// With the first record that the log still has.
+    Beginning,
+    /// At this offset, or with the first record that the log still has.
+    Offset(i64),
+    /// With the first record that is not older than this (milliseconds since 1970, the log's own clock).
+    Time(i64),
+}
+
+/// The offset at which each stretch begins, at most its `until`. Errors: the log does not answer.
+pub async fn stretches(
+    args: &KafkaArgs,
+    until: BTreeMap<Lane, i64>,
+    at: StartAt,
+) -> Result<BTreeMap<Lane, Range<i64>>, StartError> {
+    let config = client(args)?;
+    let work = move || -> Result<_, KafkaError> {
+        let consumer: BaseConsumer = config.create()?;
+        let mut found = BTreeMap::new();
+        for (lane, until) in until {
+            let (low, _) = consumer.fetch_watermarks(&lane.topic, lane.partition, SILENCE)?;
+            let wanted = match at {
+                StartAt::Beginning => low,
+                StartAt::Offset(offset) => offset,
+                StartAt::Time(ms) => {
+                    let mut asked = TopicPartitionList::new();
+                    asked.add_partition_offset(&lane.topic, lane.partition, Offset::Offset(ms))?;
+                    let answered = consumer.offsets_for_times(asked, SILENCE)?;
+                    match answered.find_partition(&lane.topic, lane.partition).map(|found| found.offset()) {
+                        Some(Offset::Offset(offset)) => offset,
+                        // Nothing is that young.
+                        _ => until,
+                    }
+                }
+            };
+            let from = wanted.max(low).min(until);
+            found.insert(lane, from..until);
+        }
+        Ok(found)
+    };
+    blocking(work).await
+}
+
+fn client(args: &KafkaArgs) -> Result<ClientConfig, StartError> {
+    let mut config = args.client()?;
+    // A name that is never used: nothing is committed and no group is joined.
+    config.set("group.id", "scan").set("enable.auto.commit", "false").set("enable.partition.eof", "true");
+    Ok(config)
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, KafkaError> + Send + 'static,
+) -> Result<T, StartError> {
     let outcome = tokio::task::spawn_blocking(work).await;
     outcome
         .map_err(|error| StartError::unreachable("KAFKA_BROKERS", error))?

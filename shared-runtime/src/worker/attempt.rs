@@ -63,6 +63,8 @@ pub struct Attempts<S, P> {
     pub clock: SharedClock,
     /// For jitter.
     pub random: SharedRandom,
+    /// False where a log is decided again: its dead letters are where they belong since the first time.
+    pub keeps_dead_letters: bool,
 }
 
 impl<S: LaneStore, P: Producer> Attempts<S, P> {
@@ -192,6 +194,9 @@ impl<S: LaneStore, P: Producer> Attempts<S, P> {
 
     /// Sends a record to the lane's dead letters and waits for the ack. False when cancelled.
     pub async fn dead_letter(&self, lane: &Lane, letter: &DeadLetter, cancel: &CancellationToken) -> bool {
+        if !self.keeps_dead_letters {
+            return true;
+        }
         let target = Lane::new(dead_letter_name(&lane.topic), lane.partition);
         let (partition, offset) = (lane.partition.to_string(), letter.offset.to_string());
         let headers = [

@@ -1,6 +1,6 @@
 //! One lane in the loop's memory: cursor, buffer, what stands in its way.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,8 +34,16 @@ impl Default for Batching {
 
 enum Item {
     Record(Arc<BatchRecord>, Option<i64>),
+    /// Of an event that is not decided here.
+    Passed {
+        offset: i64,
+        bytes: Bytes,
+    },
     Dead(DeadLetter),
-    Newer { offset: i64, version: u32 },
+    Newer {
+        offset: i64,
+        version: u32,
+    },
 }
 
 impl Item {
@@ -43,7 +51,7 @@ impl Item {
         match self {
             Self::Record(r, _) => r.entry.offset,
             Self::Dead(d) => d.offset,
-            Self::Newer { offset, .. } => *offset,
+            Self::Passed { offset, .. } | Self::Newer { offset, .. } => *offset,
         }
     }
 }
@@ -71,6 +79,8 @@ pub(super) struct LaneState {
     pub recovering: Option<Halt>,
     pub memory: LaneMemory,
     pub cancel: CancellationToken,
+    /// Replays: the events that are decided; `None`: all.
+    pub only: Option<Arc<HashSet<EventId>>>,
     /// Events to park at their next record.
     pub park: BTreeMap<EventId, String>,
     /// Batch size while a failing record is looked for.
@@ -102,6 +112,7 @@ impl LaneState {
             recovering: None,
             memory: LaneMemory::default(),
             cancel: CancellationToken::new(),
+            only: None,
             park: BTreeMap::new(),
             limit,
             tries: 0,
@@ -147,6 +158,9 @@ impl LaneState {
         }
         let offset = record.offset;
         self.buffer.push_back(match decode(&record.payload) {
+            Ok((event_id, _)) if self.only.as_ref().is_some_and(|only| !only.contains(&event_id)) => {
+                Item::Passed { offset, bytes: record.payload }
+            }
             Ok((event_id, kind)) => Item::Record(
                 Arc::new(BatchRecord { entry: LogEntry { offset, event_id, kind }, bytes: record.payload }),
                 record.timestamp,
@@ -202,6 +216,10 @@ impl LaneState {
                         return Err(Halt::NewerSchema { offset: *offset, version: *version });
                     }
                     break;
+                }
+                Some(Item::Passed { offset, bytes }) => {
+                    dead_run = 0;
+                    last = Some((*offset, bytes.clone()));
                 }
                 Some(Item::Dead(letter)) => {
                     dead_run += 1;

@@ -98,6 +98,7 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
                 producer: parts.producer,
                 clock: parts.clock,
                 random: parts.random,
+                keeps_dead_letters: parts.replay.is_none(),
             }),
             batching: parts.batching,
             adopt: parts.adopt_unknown_log,
@@ -176,7 +177,7 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
             }
             LogEvent::Record(record) => {
                 let behind = |replay: &Arc<Replay>| {
-                    replay.until.get(&record.lane).is_none_or(|until| record.offset >= *until)
+                    replay.stretches.get(&record.lane).is_none_or(|stretch| record.offset >= stretch.end)
                 };
                 if self.replay.as_ref().is_some_and(behind) {
                     return;
@@ -223,8 +224,9 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
     /// A lane as it begins.
     fn fresh(&self, lane: &Lane) -> LaneState {
         let mut state = LaneState::new(lane.clone(), self.epoch, self.batching.records as usize);
-        if let Some(offsets) = self.replay.as_ref().and_then(|replay| replay.given_up.get(lane)) {
-            state.memory.rejected_offsets = offsets.clone();
+        if let Some(replay) = &self.replay {
+            state.only = replay.events.get(lane).cloned();
+            state.memory.rejected_offsets = replay.given_up.get(lane).cloned().unwrap_or_default();
         }
         state.memory.keys = self.keys.clone();
         state
