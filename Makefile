@@ -10,7 +10,7 @@ STACK := compose/stack.sh
 COMPOSE := docker compose -f compose/compose.yaml
 SCRIPTS := .ci/run $(wildcard compose/*.sh) k8s/check.sh
 # One subject a file; each round prints a line of figures that begins with SUMMARY.
-FAULT_TESTS := real_crash real_servers real_log_identity real_poison real_gateway_crash real_redis real_stock_added real_staff real_draw \
+FAULT_TESTS := real_crash real_servers real_log_identity real_poison real_gateway_crash real_redis real_stock_added real_staff real_contacts real_draw \
   embedded_restart
 CARGO_DENY_VERSION := 0.20.2
 SCHEMATHESIS := target/schemathesis

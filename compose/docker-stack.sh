@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The verbs of stack.sh for the stores of stores.yaml, through Docker Compose:
-# up, down [--wipe], status, env, start|stop|restart|kill|pause|resume NAME, sql, sqlroot.
+# up, down [--wipe], status, env, start|stop|restart|kill|pause|resume NAME, sql, sqlroot, dump DATABASE.
 # NAME is mariadb (here: MySQL), redis (Valkey), kafka-1, kafka-2, kafka-3.
 set -Eeuo pipefail
 
@@ -58,5 +58,13 @@ case "$cmd" in
   resume) s="$(server "$@")"; dc unpause "$s" ;;
   sql) dc exec -T -e MYSQL_PWD="$DB_PASSWORD" mysql mysql -u event events "$@" ;;
   sqlroot) dc exec -T -e MYSQL_PWD="${DB_ROOT_PASSWORD:-root}" mysql mysql -u root "$@" ;;
+  dump)
+    [ $# -gt 0 ] || die "dump DATABASE [ARGS]"
+    db="$1"
+    shift
+    # Tablespaces and GTIDs are the server's; the event user may not ask for them.
+    dc exec -T -e MYSQL_PWD="$DB_PASSWORD" mysql mysqldump -u event --single-transaction --skip-lock-tables \
+      --no-tablespaces --set-gtid-purged=OFF "$@" "$db"
+    ;;
   *) sed -n '2,4p' "${BASH_SOURCE[0]}" | sed 's/^# //'; exit 2 ;;
 esac

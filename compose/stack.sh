@@ -9,6 +9,7 @@
 #   stack.sh start|stop|restart NAME     `start` and `restart` wait until NAME answers
 #   stack.sh kill|pause|resume NAME      SIGKILL, SIGSTOP, SIGCONT: for fault tests
 #   stack.sh sql|sqlroot [ARGS]   MariaDB client as the event user, or as root over the socket
+#   stack.sh dump DATABASE [ARGS] a consistent dump as SQL, by MariaDB's own program, as the event user
 #   stack.sh kafka CLASS [ARGS]   a Kafka tool, e.g. kafka org.apache.kafka.tools.TopicCommand --bootstrap-server ... --list
 #
 # NAME is mariadb, redis, kafka-1 (kafka-2, kafka-3). Settings (STACK_*) are listed in README.md beside this file.
@@ -506,6 +507,14 @@ case "$CMD" in
   resume) server_name "$@"; signal_one CONT "$1" ;;
   sql) mariadb --no-defaults -h 127.0.0.1 -P "$STACK_MYSQL_PORT" -u "$STACK_DB_USER" -p"$STACK_DB_PASS" "$STACK_DB" "$@" ;;
   sqlroot) sqlroot "$@" ;;
+  dump)
+    [ $# -gt 0 ] || die "dump DATABASE [ARGS]"
+    db="$1"
+    shift
+    # Of one moment, and nobody has to wait for it.
+    mariadb-dump --no-defaults -h 127.0.0.1 -P "$STACK_MYSQL_PORT" -u "$STACK_DB_USER" -p"$STACK_DB_PASS" \
+      --single-transaction --skip-lock-tables "$@" "$db"
+    ;;
   kafka)
     [ $# -gt 0 ] || die "kafka CLASS [ARGS]"
     [ -f "$STACK_DIR/kafka-1/tools.properties" ] || die "no stack in $STACK_DIR yet; run: $SCRIPT up"

@@ -124,7 +124,7 @@ fn render(changed: &Changed, now: i64, lives: (Duration, Option<Duration>)) -> S
 }
 
 /// The Idempotency-Key with the hash of what was asked: bodies that mean the same are the same.
-fn key_of<B: Serialize>(request: &Request, body: &B) -> Result<Option<RequestKey>, Problem> {
+pub(crate) fn key_of<B: Serialize>(request: &Request, body: &B) -> Result<Option<RequestKey>, Problem> {
     let Some(value) = request.headers.get("idempotency-key") else { return Ok(None) };
     let key = value.to_str().unwrap_or_default();
     let printable = key.bytes().all(|b| (b' '..=b'~').contains(&b));

@@ -8,7 +8,7 @@ use shared_runtime::http::{Params, Problem, Request, Response};
 use shared_runtime::store::commands::Change;
 use shared_runtime::store::rows::{ErasureRow, Subject};
 
-use crate::change::answer;
+use crate::change::{answer, key_of};
 use crate::commands::Nothing;
 use crate::routes::{Answer, CONTACTS, READ, WRITE};
 use crate::{Admin, certificate, desk, problem};
@@ -59,10 +59,11 @@ pub(crate) async fn erase_member(admin: Arc<Admin>, mut request: Request, params
     let body: Nothing = request.json_or_default(request.body_limit()).await?;
     request.only_query(&[])?;
     let parts = &admin.parts;
-    let erasure_id = match request.header("idempotency-key") {
+    // What is refused must not be in the list: a restart would carry it out.
+    let erasure_id = match key_of(&request, &body)? {
         // The same request is the same erasure.
         Some(key) => {
-            let name = [staff.name.as_str(), request.path.as_str(), key].join("\n");
+            let name = [staff.name.as_str(), request.path.as_str(), &key.key].join("\n");
             let digest = Sha256::digest(name);
             let mut id = [0; 16];
             id.copy_from_slice(&digest[..16]);

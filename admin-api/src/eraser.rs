@@ -212,7 +212,7 @@ impl Eraser {
                     now,
                 };
                 let answer = |_: &Changed| (202, String::new());
-                parts.store.change(&request, &Change::Delete(event), &*parts.random, &answer).await?;
+                parts.store.change(&request, &Change::DeleteAgain(event), &*parts.random, &answer).await?;
             }
         }
         Ok(())

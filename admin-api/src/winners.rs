@@ -132,19 +132,19 @@ struct Winner {
 #[derive(Debug, Clone, Copy)]
 struct Unreadable;
 
-/// Opens the contacts of a block.
+/// Opens the contacts of a block, beside the threads that requests wait for: X25519 takes its time.
 async fn opened(
     store: &Store,
     event: EventId,
     rows: Vec<WinnerRow>,
-    key: Option<&ContactSecretKey>,
+    key: Option<Arc<ContactSecretKey>>,
 ) -> Result<Vec<Winner>, StoreError> {
     let Some(key) = key else {
         return Ok(rows.into_iter().map(|row| Winner { row, contact: None }).collect());
     };
     let ids: Vec<Vec<u8>> = rows.iter().map(|row| row.entry_id.clone()).collect();
     let sealed: HashMap<Vec<u8>, Vec<u8>> = store.contacts_of(event, &ids).await?.into_iter().collect();
-    let open = |row: &WinnerRow| {
+    let open = move |row: &WinnerRow| {
         let sealed = sealed.get(&row.entry_id)?;
         let entry = EntryId::from_slice(&row.entry_id)?;
         Some(key.open(event, entry, sealed).map_err(|error| {
@@ -153,13 +153,15 @@ async fn opened(
             Unreadable
         }))
     };
-    Ok(rows
-        .into_iter()
-        .map(|row| {
+    let all = move || {
+        let open = |row: WinnerRow| {
             let contact = open(&row);
             Winner { row, contact }
-        })
-        .collect())
+        };
+        rows.into_iter().map(open).collect()
+    };
+    let opening = tokio::task::spawn_blocking(all).await;
+    opening.map_err(|died| StoreError::fatal(format!("event {event}: contacts were not opened: {died}")))
 }
 
 /// Where a walk through the winners stands.
@@ -215,7 +217,7 @@ async fn page_of(
         rows.extend(more);
         at = next;
     }
-    let winners = opened(store, event, rows, key.as_deref()).await?;
+    let winners = opened(store, event, rows, key).await?;
     Ok((winners, at.map(|w| cursor::of([i64::from(w.place.lane), w.place.seq, w.found]))))
 }
 
@@ -304,7 +306,7 @@ fn read(
     let (store, lanes) = (store.clone(), Arc::clone(lanes));
     tokio::spawn(async move {
         let (rows, next) = walk.step(&store, event, &lanes, BLOCK).await?;
-        Ok((opened(&store, event, rows, key.as_deref()).await?, next))
+        Ok((opened(&store, event, rows, key).await?, next))
     })
 }
 

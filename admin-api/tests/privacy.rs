@@ -14,7 +14,8 @@ use shared_runtime::contact::seal;
 use shared_runtime::keys::KeyEncryptionKey;
 use shared_runtime::lifecycle::Lifecycle;
 use shared_runtime::store::Claimed;
-use support::{KEY_ENCRYPTION_KEY, NOW, World, draft, entry_id, open_to_all, world};
+use shared_runtime::store::rows::Subject;
+use support::{GRACE_MS, KEY_ENCRYPTION_KEY, NOW, World, draft, entry_id, open_to_all, world};
 
 const EVERYTHING: &str = "events:read events:write contacts:read ops:write";
 
@@ -187,6 +188,11 @@ async fn an_erased_contact_stays_away_and_a_new_one_may_come() {
         assert_eq!((status, &body["code"]), (403, &json!("FORBIDDEN")));
     }
     assert_eq!(call(&w, "DELETE", "/admin/v1/members/01/contacts").await.1["code"], "MEMBER_NOT_FOUND");
+    let refused =
+        w.send("DELETE", path, Some(&w.staff(EVERYTHING)), Some(&"k".repeat(65)), &Value::Null).await;
+    assert_eq!((refused.0, &refused.1["code"]), (422, &json!("INVALID_REQUEST")));
+    let listed = async || w.keys.erasures_of(Subject::Member, 1).await.unwrap().len();
+    assert_eq!(listed().await, 0, "what is refused is not listed");
     let once = async || {
         let token = w.staff(EVERYTHING);
         w.send("DELETE", path, Some(&token), Some("once"), &Value::Null).await
@@ -201,6 +207,7 @@ async fn an_erased_contact_stays_away_and_a_new_one_may_come() {
     assert_eq!(record["sealed_copies_until"], "2026-01-08T00:00:00.000Z", "{record}");
     assert_eq!(record["backups_expire_at"], "2026-01-11T00:00:00.000Z", "{record}");
     assert_eq!(once().await.1, record, "the same request is the same erasure");
+    assert_eq!(listed().await, 1);
     w.decide().await;
     assert_eq!(shown(&w, event.0).await, [2]);
     assert_eq!(shown(&w, late).await, [2], "the worker leaves out what was given before");
@@ -290,6 +297,52 @@ async fn a_restored_database_is_told_again_before_anybody_is_answered() {
 }
 
 #[tokio::test]
+async fn a_deletion_behind_a_draw_is_told_again_to_a_backup_of_before_its_publication() {
+    let w = world(None).await;
+    let mut draft = open_to_all();
+    (draft["type"], draft["max_winners"]) = (json!("RAFFLE"), json!(1));
+    draft["contact_collection"] = json!("AT_APPLY");
+    let id = w.scheduled(&draft).await;
+    w.decide().await;
+    for member in 1..=3 {
+        let copy = sealed(&w, id, member).await;
+        w.log.enter_with(id, 0, member, NOW + 1, &[], copy);
+    }
+    let path = format!("/admin/v1/events/{id}");
+    let ask = async |w: &World, method: &str, path: &str, body: Value| {
+        let token = w.staff("events:read events:write draws:run contacts:read");
+        w.send(method, path, Some(&token), None, &body).await
+    };
+    assert_eq!(ask(&w, "POST", &format!("{path}/close"), Value::Null).await.0, 202);
+    w.clock.advance(GRACE_MS);
+    w.decide().await;
+    assert_eq!(ask(&w, "POST", &format!("{path}/draw"), json!({"publish": false})).await.0, 202);
+    w.admin.draw_runs().pass().await.unwrap();
+    let (status, refused) = ask(&w, "DELETE", &path, Value::Null).await;
+    assert_eq!((status, &refused["code"]), (409, &json!("DRAW_RUNNING")), "{refused}");
+    let backup = w.backup();
+
+    assert_eq!(ask(&w, "POST", &format!("{path}/draw/publish"), Value::Null).await.0, 202);
+    w.admin.draw_runs().pass().await.unwrap();
+    assert_eq!(shown(&w, id).await.len(), 1);
+    let (status, command) = ask(&w, "DELETE", &path, Value::Null).await;
+    assert_eq!(status, 202, "{command}");
+    w.decide().await;
+    w.admin.eraser().pass().await.unwrap();
+
+    let r = w.restored(backup, KEY_ENCRYPTION_KEY).await;
+    let ids: Vec<Vec<u8>> = (1..=3).map(|m| entry_id(id, m).as_bytes().to_vec()).collect();
+    assert_eq!(r.store.contacts_of(id, &ids).await.unwrap().len(), 3, "the backup has them");
+    r.admin.eraser().restore().await.unwrap();
+    assert_eq!(r.store.contacts_of(id, &ids).await.unwrap(), []);
+    assert_eq!(certificate(&r, id).await, certificate(&w, id).await);
+    r.decide().await;
+    r.admin.eraser().pass().await.unwrap();
+    let command = format!("/admin/v1/commands/{}", command["command_id"].as_str().unwrap());
+    assert_eq!(call(&r, "GET", &command).await.1["status"], "APPLIED", "and it comes to its end");
+}
+
+#[tokio::test]
 async fn a_key_store_that_forgot_learns_from_the_database() {
     let w = world(None).await;
     let event = at_apply(&w).await;
@@ -302,7 +355,7 @@ async fn a_key_store_that_forgot_learns_from_the_database() {
     let other = world(None).await;
     let r = other.restored(w.backup(), KEY_ENCRYPTION_KEY).await;
     r.admin.eraser().restore().await.unwrap();
-    let listed = r.keys.erasures_of(shared_runtime::store::rows::Subject::Event, event.0).await.unwrap();
+    let listed = r.keys.erasures_of(Subject::Event, event.0).await.unwrap();
     assert_eq!(listed.len(), 1);
 }
 

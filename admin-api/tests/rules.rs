@@ -79,6 +79,30 @@ async fn each_rule_of_a_draft_is_422_at_its_place() {
 }
 
 #[tokio::test]
+async fn what_does_not_fit_the_type_is_422_at_its_place() {
+    let w = world(None).await;
+    let mission = json!([{"title": "m", "mission_type": "STEP_COUNT", "goal_value": 1}]);
+    for (rule, patch, places) in [
+        (
+            "contacts come with entries",
+            json!({"contact_collection": "AT_APPLY", "missions": mission}),
+            vec!["/contact_collection", "/missions"],
+        ),
+        ("a raffle has no stock", json!({"type": "RAFFLE", "max_winners": 5}), vec!["/stock"]),
+        ("a raffle has winners", json!({"type": "RAFFLE", "stock": []}), vec!["/max_winners"]),
+        ("winners are a raffle's", json!({"type": "GENERAL", "max_winners": 5}), vec!["/max_winners"]),
+        ("a draw is a raffle's", json!({"draw": {"method": "RANDOM"}}), vec!["/draw"]),
+        ("entries of one member", json!({"max_entries_per_member": 2}), vec!["/max_entries_per_member"]),
+    ] {
+        let mut draft = good();
+        for (name, value) in patch.as_object().unwrap() {
+            draft[name] = value.clone();
+        }
+        assert_eq!(broken(&w, "POST", "/admin/v1/events", &draft).await, places, "{rule}");
+    }
+}
+
+#[tokio::test]
 async fn reward_bounds_are_in_order() {
     let w = world(None).await;
     for (kind, min, target, max, place) in [

@@ -42,16 +42,34 @@ async fn decided(edge: &Edge, event: i64, member: i64) -> String {
     id
 }
 
+/// Two enter an event with one prize before anything is decided; the entry of member 2.
+async fn lost(edge: &Edge, event: i64) -> String {
+    edge.enter(event, &edge.token(1), "").await.is(202, "APPLIED");
+    let answer = edge.enter(event, &edge.token(2), "").await;
+    answer.is(202, "APPLIED");
+    let end = edge.log.len(event as i32) as i64;
+    edge.decide(event, end - 2).await;
+    let id = answer.text("entry_id");
+    edge.until("GET", &format!("/v1/entries/{id}"), &edge.token(2), 200, "LOSE").await;
+    id
+}
+
 #[tokio::test]
 async fn claims_are_taken_where_and_while_the_event_takes_them() {
     let closed =
         EventDefinition { claim_until: now() - MINUTE, ..collecting(2, ContactCollection::AfterWin) };
     let keyless = EventDefinition { contact_key: None, ..collecting(4, ContactCollection::AfterWin) };
+    let one_prize = EventDefinition {
+        contact_collection: ContactCollection::AfterWin,
+        contact_key: Some(secret().public_key()),
+        ..definition(5, &[("DEFAULT", 1)])
+    };
     let events = vec![
         (1, collecting(1, ContactCollection::AfterWin)),
         (2, closed),
         (3, collecting(3, ContactCollection::None)),
         (4, keyless),
+        (5, one_prize),
     ];
     let edge = Edge::start(events, args()).await;
     let good = r#"{"email":"canary@mail.example"}"#;
@@ -68,6 +86,7 @@ async fn claims_are_taken_where_and_while_the_event_takes_them() {
     claim(&edge, &entry, 1, r#"{"email":"a@b","phone_number":"x"}"#).await.is(422, "/phone_number");
     claim(&edge, "00000000-0000-8000-8000-000000000000", 1, good).await.is(404, "ENTRY_NOT_FOUND");
     claim(&edge, "x", 1, good).await.is(404, "ENTRY_NOT_FOUND");
+    claim(&edge, &lost(&edge, 5).await, 2, good).await.is(409, "NOT_A_WINNER");
     assert_eq!(claim(&edge, &entry, 1, good).await.status, 204);
     let id = EntryId::parse(&entry).unwrap();
     let kept = edge.store.contacts_of(1, &[id.as_bytes().to_vec()]).await.unwrap();

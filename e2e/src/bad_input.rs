@@ -2,12 +2,14 @@
 
 mod admin;
 mod any;
+mod personal_data;
 mod public;
 
 use std::net::SocketAddr;
 
 use self::admin::{admin_bodies, admin_routes, drafts, scopes};
 use self::any::{no_http, paths_and_methods};
+use self::personal_data::{claims, contacts};
 use self::public::{entry_bodies, entry_heads, public_routes, tokens};
 use crate::contract::Contract;
 use crate::http::{request, send};
@@ -23,15 +25,21 @@ type Listener<'s> = (SocketAddr, &'s Contract);
 
 const JSON: &str = "content-type: application/json\r\n";
 
-/// Sends every bad request to both listeners of a system with one open event.
+/// Sends every bad request to both listeners of a system with one open event, and one in which somebody has won.
 pub async fn is_refused(system: &System) {
-    let event = system.open_event(5).await;
+    let (event, won) = (system.open_event(5).await, system.open_event(1).await);
+    let winner = system.enter(won, 1).await;
+    assert_eq!(system.outcome(&winner).await["status"], "WIN");
+    let lanes = system.store.lane_rows().await.expect("lanes");
+    let lane = lanes.iter().find(|row| row.event_id == event).expect("its lane").lane;
+    let next = next_offset(system, event, lane).await;
     let before = traces(system).await;
     let public = [
         entry_bodies(system, event),
         entry_heads(system, event),
         public_routes(system, event),
-        tokens(system, event),
+        tokens(system, &format!("/v1/events/{event}/entries")),
+        claims(system, &winner.text("entry_id")),
         paths_and_methods(&format!("/v1/events/{event}"), "GET, HEAD"),
         no_http(&format!("/v1/events/{event}/entries"), &system.member(1)),
     ];
@@ -41,6 +49,7 @@ pub async fn is_refused(system: &System) {
         admin_bodies(&staff, event),
         admin_routes(&staff, event),
         scopes(system, event),
+        contacts(system, event),
         paths_and_methods("/admin/v1/events", "POST, GET, HEAD"),
         no_http(&format!("/admin/v1/events/{event}/stock"), &staff),
     ];
@@ -56,26 +65,46 @@ pub async fn is_refused(system: &System) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     println!("{sent} bad requests");
 
-    // Nothing came of all that: the next good entry is the first behind `Scheduled`.
+    // Nothing came of all that: the next good entry is the next record of its lane.
     let good = system.enter(event, 1).await;
     good.is(202, "APPLIED");
     assert_eq!(system.outcome(&good).await["status"], "WIN");
-    assert_eq!(traces(system).await, (before.0 + 1, before.1, before.2));
-    let lane = system.store.lane_rows().await.expect("lanes")[0].lane;
+    assert_eq!(traces(system).await, Traces { applied: before.applied + 1, ..before });
     let rows = entries(&system.store, event, lane).await;
-    assert_eq!((rows.len(), rows[0].member_id, rows[0].log_offset), (1, 1, 1));
+    assert_eq!((rows.len(), rows[0].member_id, rows[0].log_offset), (1, 1, next));
     system.is_sound().await;
 }
 
-/// Records of the log that were applied, audit lines, commands.
-async fn traces(system: &System) -> (i64, i64, i64) {
-    let count = async |sql: &str| number(&system.database_url, sql).await;
+async fn next_offset(system: &System, event: i64, lane: i32) -> i64 {
+    let topic = system.store.event(event).await.expect("the database").expect("the event").topic;
     let progress = system.store.progress_rows().await.expect("progress");
-    (
-        progress.iter().map(|row| row.next_offset).sum(),
-        count("SELECT COUNT(*) AS n FROM audit_log").await,
-        count("SELECT COUNT(*) AS n FROM outbox").await,
-    )
+    let row = progress.iter().find(|row| topic == Some(row.topic.clone()) && row.partition_id == lane);
+    row.expect("a cursor").next_offset
+}
+
+/// What a request may leave behind.
+#[derive(Debug, PartialEq)]
+struct Traces {
+    /// Records of the log that were applied.
+    applied: i64,
+    audit: i64,
+    commands: i64,
+    contacts: i64,
+    /// What is listed as deleted or erased, for ever.
+    erasures: i64,
+}
+
+async fn traces(system: &System) -> Traces {
+    let count =
+        async |table: &str| number(&system.database_url, &format!("SELECT COUNT(*) AS n FROM {table}")).await;
+    let progress = system.store.progress_rows().await.expect("progress");
+    Traces {
+        applied: progress.iter().map(|row| row.next_offset).sum(),
+        audit: count("audit_log").await,
+        commands: count("outbox").await,
+        contacts: count("contact").await,
+        erasures: count("erasure").await,
+    }
 }
 
 async fn check((addr, contract): Listener<'_>, (name, bytes, status, code): Case) -> Option<String> {

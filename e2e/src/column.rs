@@ -124,7 +124,7 @@ impl Column {
 }
 
 /// Makes a database beside the one in `base` and gives its URL.
-async fn fresh_database(base: &str, name: &str) -> String {
+pub async fn fresh_database(base: &str, name: &str) -> String {
     crate::sql::execute(base, &format!("CREATE DATABASE `{name}`")).await;
     let (server, _) = base.rsplit_once('/').expect("a database in DATABASE_URL");
     format!("{server}/{name}")

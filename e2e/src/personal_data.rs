@@ -16,12 +16,13 @@ use crate::stack::backup;
 use crate::system::System;
 
 const WINNERS: i64 = 12;
-const EVERYTHING: &str = "events:read events:write contacts:read ops:write";
+/// What staff need for all of it.
+pub const EVERYTHING: &str = "events:read events:write contacts:read ops:write";
 /// Their names begin so, and nothing else's does.
 const MARKS: [&str; 3] = ["8299731", "canary-", "Canary Road"];
 
 /// A contact that is easy to find.
-fn canary(event: &str, member: i64) -> Value {
+pub fn canary(event: &str, member: i64) -> Value {
     json!({
         "phone_number": format!("+8299731{}{member:03}", if event == "claim" { 1 } else { 2 }),
         "email": format!("canary-{event}-{member}@mail.example"),
@@ -30,7 +31,7 @@ fn canary(event: &str, member: i64) -> Value {
 }
 
 /// Each member's entry id, by member.
-type Entries = BTreeMap<i64, String>;
+pub type Entries = BTreeMap<i64, String>;
 
 /// The whole way of contacts, in an event that asks winners and in one that asks everybody.
 pub async fn lives_and_dies(system: &System) {
@@ -85,12 +86,13 @@ fn draft(collection: &str, more: Value) -> Value {
     draft
 }
 
-async fn post(system: &System, path: &str, member: i64, body: &Value) -> Answer {
+/// A member sends a body.
+pub async fn post(system: &System, path: &str, member: i64, body: &Value) -> Answer {
     call(system.public, "POST", path, &system.member(member), body).await
 }
 
-/// Winners claim; others may not, and nobody with what is no contact.
-async fn claimed(system: &System) -> (i64, Entries) {
+/// Winners claim; others may not, and nobody with what is no contact. The event and its winners.
+pub async fn claimed(system: &System) -> (i64, Entries) {
     let event = system.open(draft("AFTER_WIN", json!({}))).await;
     let entries = format!("/v1/events/{event}/entries");
     let early = post(system, &entries, 1, &json!({"contact": canary("claim", 1)})).await;
@@ -143,7 +145,7 @@ async fn claimed(system: &System) -> (i64, Entries) {
 }
 
 /// Everybody hands a contact in; the winners' are kept, one of them through a park and the dead letters.
-async fn given_with_entries(system: &System) -> (i64, Entries) {
+pub async fn given_with_entries(system: &System) -> (i64, Entries) {
     const PARKS: i64 = 5;
     let event = system.open(draft("AT_APPLY", json!({}))).await;
     let path = format!("/v1/events/{event}/entries");
@@ -187,7 +189,8 @@ async fn given_with_entries(system: &System) -> (i64, Entries) {
     (event, winners)
 }
 
-async fn export(system: &System, event: i64, scopes: &str, accept: &str) -> Answer {
+/// The winners as staff with these scopes see them.
+pub async fn export(system: &System, event: i64, scopes: &str, accept: &str) -> Answer {
     let path =
         format!("/admin/v1/events/{event}/winners{}", if accept == "text/csv" { "" } else { "?limit=200" });
     let headers = format!("{}accept: {accept}\r\n", system.staff(scopes));
@@ -197,7 +200,7 @@ async fn export(system: &System, event: i64, scopes: &str, accept: &str) -> Answ
 }
 
 /// How many of these contacts an authorised export shows, whole and beside the right entry; the same as JSON and as CSV.
-async fn shown(system: &System, event: i64, name: &str, owners: &Entries) -> usize {
+pub async fn shown(system: &System, event: i64, name: &str, owners: &Entries) -> usize {
     let csv = export(system, event, EVERYTHING, "text/csv").await;
     let json = export(system, event, EVERYTHING, "application/json").await.json();
     let winners = json["winners"].as_array().expect("winners");
@@ -215,11 +218,11 @@ async fn shown(system: &System, event: i64, name: &str, owners: &Entries) -> usi
 }
 
 /// No topic, dead letter, table, log line or metric holds a contact that can be read.
-async fn nowhere_else(system: &System) {
+pub async fn nowhere_else(system: &System) {
     let mut dumps: Vec<(String, Vec<u8>)> = Vec::new();
     match system.column() {
         Some(column) => {
-            dumps.push(("tables".to_owned(), backup(&column.database_url).await));
+            dumps.push(("tables".to_owned(), backup(&system.database_url).await));
             for topic in [column.topic(), dead_letter_name(&column.topic())] {
                 let mut records = 0;
                 for lane in 0..LANES {

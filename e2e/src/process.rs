@@ -73,9 +73,19 @@ impl Process {
 
     /// All metrics as text; `None` while nobody answers.
     pub async fn metrics(&self) -> Option<String> {
+        self.ops("/metrics").await
+    }
+
+    /// Whether it is ready, and what it waits for; `None` while nobody answers.
+    pub async fn readiness(&self) -> Option<String> {
+        self.ops("/readyz").await
+    }
+
+    async fn ops(&self, path: &str) -> Option<String> {
         let ask = async {
             let mut conn = tokio::net::TcpStream::connect(("127.0.0.1", self.ops_port)).await?;
-            conn.write_all(b"GET /metrics HTTP/1.1\r\nHost: ops\r\nConnection: close\r\n\r\n").await?;
+            let request = format!("GET {path} HTTP/1.1\r\nHost: ops\r\nConnection: close\r\n\r\n");
+            conn.write_all(request.as_bytes()).await?;
             let mut text = String::new();
             conn.read_to_string(&mut text).await?;
             std::io::Result::Ok(text)

@@ -11,9 +11,13 @@ use shared_runtime::log::create_topics;
 use crate::column::{Column, LANES};
 use crate::sql::execute;
 
+fn script() -> String {
+    std::env::var("STACK_SCRIPT").expect("STACK_SCRIPT is not set; run `make test`")
+}
+
 /// Runs `stack.sh COMMAND NAME`.
 pub async fn stack(command: &'static str, name: &'static str) {
-    let script = std::env::var("STACK_SCRIPT").expect("STACK_SCRIPT is not set; run `make test`");
+    let script = script();
     let run = move || Command::new(script).args([command, name]).stdout(Stdio::null()).status();
     let status = tokio::task::spawn_blocking(run).await.expect("no panic").expect("the script starts");
     assert!(status.success(), "{command} {name}: {status}");
@@ -31,35 +35,29 @@ pub async fn redis(url: &str, command: &str) {
     assert_eq!(answer.trim_end(), "+OK", "{command}");
 }
 
-/// Client arguments of a `mysql://` URL, and its database.
-fn client(program: &str, url: &str) -> (Command, String) {
-    let rest = url.strip_prefix("mysql://").expect("mysql://");
-    let (login, rest) = rest.split_once('@').expect("a login in the URL");
-    let (user, password) = login.split_once(':').expect("a password in the URL");
-    let (server, database) = rest.split_once('/').expect("a database in the URL");
-    let (host, port) = server.split_once(':').expect("a port in the URL");
-    let mut command = Command::new(program);
-    command.args(["--no-defaults", "-h", host, "-P", port, "-u", user, &format!("-p{password}")]);
-    (command, database.to_owned())
+fn database(url: &str) -> String {
+    let (_, name) = url.rsplit_once('/').expect("a database in the URL");
+    name.to_owned()
 }
 
-/// A consistent backup of a database while it is in use.
+/// A consistent backup of a database while it is in use, by the server's own program, wherever that is.
 pub async fn backup(url: &str) -> Vec<u8> {
-    let (mut command, database) = client("mariadb-dump", url);
-    command.args(["--single-transaction", "--skip-lock-tables", &database]);
-    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic");
-    let output = output.expect("mariadb-dump starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let (script, name) = (script(), database(url));
+    let run = move || Command::new(script).args(["dump", &name]).output();
+    let output = tokio::task::spawn_blocking(run).await.expect("no panic").expect("the script starts");
+    assert!(output.status.success(), "dump: {}", String::from_utf8_lossy(&output.stderr));
     output.stdout
 }
 
 /// Loads a backup into an empty database.
 pub async fn load_backup(url: &str, dump: Vec<u8>) {
-    let (mut command, database) = client("mariadb", url);
-    command.arg(&database).stdin(Stdio::piped());
+    let (script, name) = (script(), database(url));
     let run = move || {
-        let mut child = command.spawn().expect("mariadb starts");
-        std::io::Write::write_all(&mut child.stdin.take().expect("stdin"), &dump).expect("dump");
+        let mut child = Command::new(script).arg("sql").stdin(Stdio::piped()).spawn().expect("starts");
+        let mut stdin = child.stdin.take().expect("stdin");
+        std::io::Write::write_all(&mut stdin, format!("USE `{name}`;\n").as_bytes()).expect("sent");
+        std::io::Write::write_all(&mut stdin, &dump).expect("the dump is sent");
+        drop(stdin);
         child.wait().expect("wait")
     };
     assert!(tokio::task::spawn_blocking(run).await.expect("no panic").success());
@@ -76,8 +74,7 @@ pub async fn swap_in(url: &str, restored_url: &str) {
         "parked_record",
         "partition_progress",
     ];
-    let name = |url: &str| url.rsplit_once('/').expect("a database in the URL").1.to_owned();
-    let (live, restored) = (name(url), name(restored_url));
+    let (live, restored) = (database(url), database(restored_url));
     execute(url, &format!("CREATE DATABASE `{live}_old`")).await;
     let moves = TABLES.map(|t| format!("`{live}`.{t} TO `{live}_old`.{t}, `{restored}`.{t} TO `{live}`.{t}"));
     execute(url, &format!("RENAME TABLE {}", moves.join(", "))).await;

@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use e2e::campaign::{check, set_up, wait_for_progress};
+use e2e::column::fresh_database;
 use e2e::load::Load;
 use e2e::process::Process;
 use e2e::rounds::{rounds, strike};
@@ -49,9 +50,8 @@ async fn a_database_restored_from_a_backup_catches_up_by_itself() {
         strike(&mut random).await;
         let dump = backup(&column.database_url).await;
         wait_for_progress(&column, 200).await;
-        let restored = format!("{}_r", column.database_url);
-        let (_, name) = restored.rsplit_once('/').expect("a database in the URL");
-        e2e::sql::execute(&column.database_url, &format!("CREATE DATABASE `{name}`")).await;
+        let (_, name) = column.database_url.rsplit_once('/').expect("a database in the URL");
+        let restored = fresh_database(&column.database_url, &format!("{name}_r")).await;
         load_backup(&restored, dump).await;
         swap_in(&column.database_url, &restored).await;
         wait_for_progress(&column, 200).await;

@@ -271,6 +271,11 @@ impl World {
         (status, serde_json::from_str(&text).unwrap_or(Value::Null))
     }
 
+    /// How many routes under /admin the document names.
+    pub fn routes(&self) -> usize {
+        self.contract.operations().filter(|(path, ..)| path.starts_with("/admin/")).count()
+    }
+
     /// Status, head and body.
     pub async fn ask(
         &self,

@@ -100,7 +100,7 @@ pub(super) fn drafts(staff: &str) -> Vec<Case> {
 }
 
 /// Route, and a body that it would take if the event's state did.
-const CHANGES: [(&str, &str, &str); 13] = [
+const CHANGES: [(&str, &str, &str); 15] = [
     ("POST", "/admin/v1/events", ""),
     ("POST", "/admin/v1/events/{}/schedule", "{}"),
     ("POST", "/admin/v1/events/{}/pause", "{}"),
@@ -109,6 +109,12 @@ const CHANGES: [(&str, &str, &str); 13] = [
     ("POST", "/admin/v1/events/{}/stock", r#"{"option":"DEFAULT","add":1}"#),
     ("PUT", "/admin/v1/events/{}/limits", "{}"),
     ("PUT", "/admin/v1/events/{}/high-traffic", r#"{"enabled":true}"#),
+    (
+        "PUT",
+        "/admin/v1/events/{}/approval",
+        r#"{"review_number":"R","approved_from":"2026-01-01T00:00:00Z","approved_until":"2099-01-01T00:00:00Z"}"#,
+    ),
+    ("DELETE", "/admin/v1/events/{}", "{}"),
     ("POST", "/admin/v1/parked/{}/unpark", "{}"),
     ("POST", "/admin/v1/events/{}/draw", "{}"),
     ("POST", "/admin/v1/events/{}/draw/publish", "{}"),
@@ -258,21 +264,34 @@ pub(super) fn scopes(system: &System, event: i64) -> Vec<Case> {
         .chain([
             ("GET", "/admin/v1/events".to_owned(), "events:read"),
             ("GET", format!("/admin/v1/events/{event}"), "events:read"),
+            ("GET", format!("/admin/v1/events/{event}/deletion"), "events:read"),
+            ("GET", format!("/admin/v1/events/{event}/winners"), "events:read"),
+            ("GET", format!("/admin/v1/events/{event}/stats"), "events:read"),
+            ("GET", format!("/admin/v1/events/{event}/stats/stream"), "events:read"),
+            ("GET", format!("/admin/v1/events/{event}/draw"), "events:read"),
+            ("GET", "/admin/v1/members/1/entries".to_owned(), "events:read"),
+            ("GET", "/admin/v1/audit".to_owned(), "events:read"),
+            ("DELETE", "/admin/v1/members/1/contacts".to_owned(), "events:write contacts:read"),
             ("GET", "/admin/v1/commands/x".to_owned(), "events:read"),
             ("GET", "/admin/v1/parked".to_owned(), "ops:write"),
         ])
         .collect();
     let mut cases = Vec::new();
-    for (method, path, scope) in all {
-        let others = ["events:read", "events:write", "draws:run", "ops:write", "Events:Write", "events", "*"];
-        let others: Vec<&str> = others.into_iter().filter(|other| *other != scope).collect();
-        for (name, token, expected) in [
-            ("no token", String::new(), (401, "UNAUTHENTICATED")),
-            ("no token at all", bearer("x"), (401, "UNAUTHENTICATED")),
-            ("a member", system.member(1), (403, "FORBIDDEN")),
-            ("no scope", system.staff(""), (403, "FORBIDDEN")),
-            ("other scopes", system.staff(&others.join(" ")), (403, "FORBIDDEN")),
-        ] {
+    let known = ["events:read", "events:write", "draws:run", "contacts:read", "ops:write"];
+    let unknown = ["Events:Write", "events", "*"];
+    for (method, path, needed) in all {
+        let mut askers = vec![
+            ("no token".to_owned(), String::new(), (401, "UNAUTHENTICATED")),
+            ("no token at all".to_owned(), bearer("x"), (401, "UNAUTHENTICATED")),
+            ("a member".to_owned(), system.member(1), (403, "FORBIDDEN")),
+            ("no scope".to_owned(), system.staff(""), (403, "FORBIDDEN")),
+        ];
+        for missing in needed.split(' ') {
+            let others = known.into_iter().filter(|scope| *scope != missing).chain(unknown);
+            let token = system.staff(&others.collect::<Vec<_>>().join(" "));
+            askers.push((format!("without {missing}"), token, (403, "FORBIDDEN")));
+        }
+        for (name, token, expected) in askers {
             let headers = format!("{token}idempotency-key: {}\r\n", "k".repeat(65));
             cases.push(case(name, method, &path, &headers, b"{", expected));
         }

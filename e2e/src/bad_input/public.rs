@@ -4,7 +4,7 @@ use super::{Case, JSON, bodies, case, chunked};
 use crate::http::bearer;
 use crate::system::System;
 
-const NO_ENTRY: &str = "/v1/entries/0191d0e6-8f6a-8abc-8def-0123456789ab";
+pub(super) const NO_ENTRY: &str = "/v1/entries/0191d0e6-8f6a-8abc-8def-0123456789ab";
 
 pub(super) fn entry_bodies(system: &System, event: i64) -> Vec<Case> {
     let path = format!("/v1/events/{event}/entries");
@@ -163,7 +163,8 @@ pub(super) fn public_routes(system: &System, event: i64) -> Vec<Case> {
     cases
 }
 
-pub(super) fn tokens(system: &System, event: i64) -> Vec<Case> {
+/// Who asks comes before the body.
+pub(super) fn tokens(system: &System, path: &str) -> Vec<Case> {
     let foreign = shared_runtime::auth::DevKey::new([1; 32]);
     let hour = std::time::Duration::from_secs(3_600);
     // {"alg":"none","typ":"JWT"} over {"sub":"1"}, with and without a dot at the end.
@@ -172,7 +173,6 @@ pub(super) fn tokens(system: &System, event: i64) -> Vec<Case> {
     let cut = format!("{}\r\n", &good[..good.len() - 6]);
     let basic = good.replace("Bearer", "Basic");
     let twice = format!("authorization: Bearer x\r\n{good}");
-    let path = format!("/v1/events/{event}/entries");
     [
         String::new(),
         "authorization: Bearer\r\n".to_owned(),
@@ -189,9 +189,8 @@ pub(super) fn tokens(system: &System, event: i64) -> Vec<Case> {
         twice,
     ]
     .into_iter()
-    // The token comes before the body.
     .map(|headers| {
-        case(format!("token {headers:.40}"), "POST", &path, &headers, b"{", (401, "UNAUTHENTICATED"))
+        case(format!("token {headers:.40}"), "POST", path, &headers, b"{", (401, "UNAUTHENTICATED"))
     })
     .collect()
 }

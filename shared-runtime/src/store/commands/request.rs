@@ -137,6 +137,8 @@ pub enum Change {
     HighTraffic(EventId, bool),
     /// The event goes, and its contacts with it.
     Delete(EventId),
+    /// The same in a restored database, whatever state that takes the event for: it was accepted once.
+    DeleteAgain(EventId),
     /// One member's contacts go, in all events.
     EraseMember {
         /// Member.
@@ -202,7 +204,7 @@ impl Change {
             Self::Pause(_, false) => "RESUMED",
             Self::Limits(..) => "LIMITS",
             Self::HighTraffic(..) => "HIGH_TRAFFIC",
-            Self::Delete(_) => "DELETED",
+            Self::Delete(_) | Self::DeleteAgain(_) => "DELETED",
             Self::EraseMember { .. } => "CONTACTS_ERASED",
             Self::Unpark { reject: Some(_), .. } => "REJECTED",
             Self::Unpark { reject: None, .. } => "UNPARKED",
@@ -235,7 +237,11 @@ impl Change {
             Self::Draw { publish, .. } => json!({"publish": publish}),
             Self::Beacon { round, signature, .. } => json!({"round": round, "signature": signature}),
             Self::Disqualify { entry, reason, .. } => json!({"entry_id": entry, "reason": reason}),
-            Self::Schedule { .. } | Self::Pause(..) | Self::Delete(_) | Self::PublishDraw(_) => json!({}),
+            Self::Schedule { .. }
+            | Self::Pause(..)
+            | Self::Delete(_)
+            | Self::DeleteAgain(_)
+            | Self::PublishDraw(_) => json!({}),
         }
     }
 }

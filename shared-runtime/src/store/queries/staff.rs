@@ -217,7 +217,8 @@ async fn make(conn: &mut Conn, request: &StaffRequest, change: &Change, fresh: &
             e::set_high_traffic(conn, *event, *enabled, now).await?;
             row_now(conn, *event).await
         }
-        Change::Delete(event) => delete(conn, command, *event).await,
+        Change::Delete(event) => delete(conn, command, *event, false).await,
+        Change::DeleteAgain(event) => delete(conn, command, *event, true).await,
         Change::EraseMember { member, erasure_id, erased_at } => {
             let until = erased_at.saturating_add(ERASURE_SKEW_MS);
             let (events, destroyed) = erasure::erase_member(conn, *member, until).await?;
@@ -270,7 +271,7 @@ async fn close(conn: &mut Conn, command: Command<'_>, event: EventId, not_before
 }
 
 /// Of a draft only the row; of what the log knows the first step, the command. The others follow from it.
-async fn delete(conn: &mut Conn, command: Command<'_>, event: EventId) -> Outcome {
+async fn delete(conn: &mut Conn, command: Command<'_>, event: EventId, again: bool) -> Outcome {
     let ordinal = e::lock(conn, event).await?.ok_or(CommandError::EventNotFound)?;
     let row = e::get(conn, event).await?.ok_or(CommandError::EventNotFound)?;
     let command = Command { id: delete_command_id(event), ..command };
@@ -281,8 +282,10 @@ async fn delete(conn: &mut Conn, command: Command<'_>, event: EventId) -> Outcom
         e::set_deleted(conn, event, command.request.now).await?;
         return command.note(conn, event, ordinal).await;
     }
-    // The event's lock row is held, which each step of a draw takes too.
-    if let Some(draw) = draw::get(conn, event).await?
+    // The event's lock row is held, which each step of a draw takes too. A backup may be of before the publication; that
+    // must not keep contacts alive, and the draw of a deleted event rests.
+    if !again
+        && let Some(draw) = draw::get(conn, event).await?
         && matches!(draw.phase()?, DrawPhase::Frozen | DrawPhase::Decided)
     {
         return Err(CommandError::Conflict("DRAW_RUNNING", "its draw has begun and is not published yet"));
