@@ -1,4 +1,4 @@
-//! The frozen list, streamed in (lane, seq) order: the next block is read while this one is used.
+//! The frozen list, streamed in (lane, seq) order: the next blocks are read while this one is used.
 
 use std::collections::VecDeque;
 
@@ -10,8 +10,10 @@ use crate::store::Store;
 use crate::store::draw::DrawLane;
 use crate::store::error_class::StoreError;
 
-/// Places of a lane a query. Two blocks are in memory.
+/// Places of a lane a query.
 const BLOCK: i64 = 20_000;
+/// Blocks that are read at the same time, so that the database and this process both have something to do.
+const AHEAD: usize = 2;
 
 /// Without missions nobody has more than one chance.
 const WEIGHT: u16 = 1;
@@ -24,15 +26,15 @@ pub struct Entrants {
     store: Store,
     event: EventId,
     ranges: VecDeque<Range>,
-    next: Option<JoinHandle<Result<Vec<Entrant>, StoreError>>>,
+    reading: VecDeque<JoinHandle<Result<Vec<Entrant>, StoreError>>>,
 }
 
 /// Begins a walk. It means something once no lane can get another entrant: when all of them are closed.
 pub fn entrants(store: &Store, event: EventId, lanes: &[DrawLane]) -> Entrants {
     let taking_part = lanes.iter().filter(|lane| lane.pending > 0);
     let ranges = taking_part.flat_map(|lane| blocks(lane.lane, lane.last_seq)).collect();
-    let mut walk = Entrants { store: store.clone(), event, ranges, next: None };
-    walk.read_on();
+    let mut walk = Entrants { store: store.clone(), event, ranges, reading: VecDeque::new() };
+    (0..AHEAD).for_each(|_| walk.read_on());
     walk
 }
 
@@ -44,8 +46,9 @@ fn blocks(lane: i32, last: i64) -> impl Iterator<Item = Range> {
 impl Entrants {
     /// The next entrants, in order; `None` behind the last one.
     pub async fn next(&mut self) -> Result<Option<Vec<Entrant>>, StoreError> {
-        while let Some(reading) = self.next.take() {
-            let block = reading.await.map_err(|died| StoreError::fatal(format!("a query died: {died}")))??;
+        while let Some(reading) = self.reading.pop_front() {
+            let block =
+                reading.await.map_err(|died| StoreError::fatal(format!("a query died: {died}")))??;
             self.read_on();
             // A block of rejections has nobody.
             if !block.is_empty() {
@@ -59,16 +62,15 @@ impl Entrants {
     fn read_on(&mut self) {
         let Some((lane, from, to)) = self.ranges.pop_front() else { return };
         let (store, event) = (self.store.clone(), self.event);
-        self.next = Some(tokio::spawn(async move {
+        self.reading.push_back(tokio::spawn(async move {
             let ids = store.entrants_between(event, lane, from, to).await?;
-            ids.iter().map(|id| entrant(id)).collect()
+            ids.into_iter().map(entrant).collect()
         }));
     }
 }
 
-fn entrant(id: &[u8]) -> Result<Entrant, StoreError> {
-    let bad = || StoreError::fatal("event_entry: bad entry id");
-    Entrant::new(EntryId::from_slice(id).ok_or_else(bad)?, WEIGHT).map_err(|_| bad())
+fn entrant(id: EntryId) -> Result<Entrant, StoreError> {
+    Entrant::new(id, WEIGHT).map_err(|_| StoreError::fatal("event_entry: bad weight"))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Draws in the store: what carries them on, and what they show.
 
 use shared_domain::draw::Trust;
-use shared_domain::{Digest, EventId, Millis};
+use shared_domain::{Digest, EntryId, EventId, Millis};
 
 use super::error_class::StoreError;
 use super::pool::Pool;
@@ -101,7 +101,7 @@ impl Store {
         lane: i32,
         from: i64,
         to: i64,
-    ) -> Result<Vec<Vec<u8>>, StoreError> {
+    ) -> Result<Vec<EntryId>, StoreError> {
         on_connection!(self, |q, conn| q::draw::entrants(conn, event, lane, from, to).await)
     }
 

@@ -3,12 +3,12 @@
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use shared_domain::draw::DrawPhase;
-use shared_domain::{EntryStatus, EventDefinition, EventId, Lifecycle, Reason};
+use shared_domain::{EntryId, EntryStatus, EventDefinition, EventId, Lifecycle, Reason};
 
 use super::Conn;
 use crate::store::draw::{DrawLane, DrawParts};
 use crate::store::error_class::StoreError;
-use crate::store::rows::{DisqualifiedRow, DrawResultRow, DrawRow};
+use crate::store::rows::{DisqualifiedRow, DrawResultRow, DrawRow, EntryIdColumn};
 use crate::store::schema::{
     draw as d, draw_disqualified, draw_result as r, event_entry as e, event_lane, events, parked_record,
 };
@@ -86,9 +86,9 @@ pub async fn entrants(
     lane: i32,
     from: i64,
     to: i64,
-) -> Result<Vec<Vec<u8>>, StoreError> {
+) -> Result<Vec<EntryId>, StoreError> {
     let taken_out = e::reason.eq(Some(i16::from(Reason::Disqualified.code())));
-    Ok(e::table
+    let ids: Vec<EntryIdColumn> = e::table
         .filter(e::event_id.eq(event))
         .filter(e::lane.eq(lane))
         .filter(e::seq.gt(from))
@@ -97,7 +97,8 @@ pub async fn entrants(
         .order(e::seq)
         .select(e::entry_id)
         .load(conn)
-        .await?)
+        .await?;
+    Ok(ids.into_iter().map(|id| id.0).collect())
 }
 
 /// Rows of `draw_result` behind a place, in order.
