@@ -19,7 +19,7 @@ const TICK: Duration = Duration::from_millis(500);
 const FAILED_PAUSE: Duration = Duration::from_secs(5);
 /// A deadlock or a lost connection is over sooner.
 const TRANSIENT_PAUSE: Duration = Duration::from_millis(200);
-/// Draws at work at the same time: each keeps its list in memory, and two blocks.
+/// Draws at work at the same time: each keeps its list in memory, and a few blocks.
 const AT_ONCE: usize = 2;
 
 /// The draws that are under way.

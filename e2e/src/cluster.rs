@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 use crate::column::Column;
 use crate::crowd::{Crowd, Heard};
 use crate::log::read_entries;
-use crate::process::{Process, free_port, on_column, run};
-use crate::promises::{entries, first_come_first_served, wait_for_entries};
+use crate::process::{Process, free_port, on_column};
+use crate::promises::{entries, first_come_first_served, replay, wait_for_entries};
 use crate::rounds::{BUDGET, Figures};
 use crate::sql::number;
 use crate::stack::redis;
@@ -239,10 +239,7 @@ impl Cluster {
 
     /// `event-system replay` into an empty database must agree.
     pub async fn replay(&self) {
-        let (into, _) = self.column.second_database().await;
-        let mut command = on_column("event-system", &self.column, &self.column.database_url);
-        command.args(["replay", "--into", &into]);
-        let (code, text) = run(command).await;
+        let (code, text, _) = replay(&self.column).await;
         assert_eq!(code, Some(0), "{text}");
         assert!(text.contains(" lanes equal, 0 different, 0 parked, 0 not compared"), "{text}");
     }

@@ -7,6 +7,9 @@ use shared_domain::EntryStatus;
 use shared_runtime::store::Store;
 use shared_runtime::store::rows::EntryRow;
 
+use crate::column::Column;
+use crate::process::{on_column, run};
+
 /// Waits until an event has that many decided entries in a lane.
 pub async fn wait_for_entries(store: &Store, event: i64, lane: i32, wanted: i64, budget: Duration) {
     let until = Instant::now() + budget;
@@ -59,4 +62,14 @@ pub async fn same_digests(one: &Store, other: &Store) {
     let b: Vec<_> = other.lane_rows().await.expect("lanes").iter().map(key).collect();
     assert!(!a.is_empty());
     assert_eq!(a, b);
+}
+
+/// `event-system replay` of the real column's whole log into an empty database: exit code, what it printed, and the
+/// database.
+pub async fn replay(column: &Column) -> (Option<i32>, String, (String, Store)) {
+    let (into, store) = column.second_database().await;
+    let mut command = on_column("event-system", column, &column.database_url);
+    command.args(["replay", "--into", &into]);
+    let (code, text) = run(command).await;
+    (code, text, (into, store))
 }

@@ -77,7 +77,7 @@ async fn publish(column: &Column, definition: &EventDefinition, lane: i32, kind:
 }
 
 /// Of two entries in a lane the one before `Closed` is in the list, and the one behind it is REJECTED(CLOSED), late clicks
-/// included; a second reader agrees on every lane; and the draw's list is what the log says.
+/// included; a second reader agrees on every lane, and so does a replay; and the draw's list is what the log says.
 pub async fn closed_by_position(column: &Column) {
     let (_url, other) = column.second_database().await;
     let first = InProcess::start_role(column, &column.store, &raffle_worker::ROLE);
@@ -142,17 +142,16 @@ pub async fn closed_by_position(column: &Column) {
     assert_eq!(drawn[0].1.map(|hex| hex.0), digest.finish().ok());
     assert_eq!(drawn[0].2.len(), 3);
 
-    // A key that is not the one of the scheduling opens nothing, and decides nothing.
+    // Decided again after the draw, which is not in the log, the lanes are the same.
     let (_url, third) = column.second_database().await;
-    let reader = InProcess::start_role(
-        column,
-        &third,
-        &shared_runtime::worker::Role { group: "third-reader".into(), ..raffle_worker::ROLE },
-    );
+    let again = InProcess::replay(column, &third).await;
     for lane in 0..LANES {
         wait_for_entries(&third, EVENT, lane, 11, BUDGET).await;
     }
-    reader.stop().await;
+    again.stop().await;
+    same_digests(&column.store, &third).await;
+
+    // A key that is not the one of the scheduling opens nothing, and decides nothing.
     crate::sql::execute(&_url, &closed).await;
     crate::sql::execute(&_url, &format!("UPDATE draw SET requested = 1 WHERE event_id = {EVENT}")).await;
     let wrong = std::sync::Arc::new(DecisionKey::new(&[1; 32]));
@@ -240,7 +239,8 @@ pub fn one(member: i64) -> Kind {
     }
 }
 
-fn runner(store: &Store, key: std::sync::Arc<DecisionKey>) -> DrawRunner {
+/// What carries draws on, on any store.
+pub(crate) fn runner(store: &Store, key: std::sync::Arc<DecisionKey>) -> DrawRunner {
     DrawRunner::new(store.clone(), key, Default::default(), std::sync::Arc::new(SystemClock))
 }
 

@@ -1,6 +1,7 @@
 //! Raffles over HTTP, through every service, on both columns: entries, close, draw, and what anyone can recompute.
 
 mod beacon;
+mod replayed;
 mod thirty;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ use crate::process::{binary, run};
 use crate::system::System;
 
 pub use beacon::{TestChain, waits_for_its_beacon};
+pub use replayed::replayed;
 pub use thirty::thirty_of_many;
 
 /// One raffle of a running system.
@@ -201,6 +203,28 @@ pub async fn small_and_large(system: &System) {
         crate::sql::number(&system.database_url, &sql).await
     };
     assert_eq!((count(0).await, count(1).await, count(2).await), (0, 1_100, 1_200));
+    system.is_sound().await;
+}
+
+/// A raffle has a limit of its own, which staff change while it runs; that of other events is nothing to it.
+pub async fn has_its_own_limit(system: &System) {
+    let raffle = Raffle::open(system, 1, json!({})).await;
+    let limits = async |body: Value| {
+        let put = system.ask_admin("PUT", &raffle.path("/limits"), body).await;
+        assert_eq!(put.status, 200, "{put:?}");
+    };
+    let mut member = 0;
+    limits(json!({"raffle_per_second": 0})).await;
+    system
+        .until("the limit holds", async || {
+            member += 1;
+            system.enter(raffle.event, member).await.status == 429
+        })
+        .await;
+    system.enter(raffle.event, member).await.is(429, "TRY_AGAIN");
+    limits(json!({"per_second": 0})).await;
+    // The same member: refused is not lost.
+    system.until("the default holds", async || system.enter(raffle.event, member).await.status == 201).await;
     system.is_sound().await;
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apply_worker::ROLE;
-use shared_proto::Lane;
 use shared_proto::v1::{self, log_record::Kind};
+use shared_proto::{Lane, Topic};
 use shared_runtime::keys::RewardKeys;
 use shared_runtime::store::Store;
 use shared_runtime::worker::{Batching, Replay, Role, RoleParts, WorkerState};
@@ -44,14 +44,14 @@ impl InProcess {
         Self::start_with(column, store, ROLE, None, keys)
     }
 
-    /// Decides the column's log again, as far as its store has come.
+    /// Decides the column's log again, both topics of it, as far as its store has come.
     pub async fn replay(column: &Column, store: &Store) -> Self {
         let live = column.store.progress_rows().await.expect("cursors");
         let until =
             live.into_iter().map(|r| (Lane::new(r.topic, r.partition_id), 0..r.next_offset)).collect();
         let replay =
             Replay::prepare(&column.kafka, &column.store, until, None).await.expect("the log is read");
-        let role = Role { group: "replay".into(), ..ROLE };
+        let role = Role { topics: &[Topic::Apply, Topic::Raffle], group: "replay".into() };
         Self::start_with(column, store, role, Some(Arc::new(replay)), column.keys())
     }
 

@@ -3,7 +3,7 @@
 
 use e2e::column::Column;
 use e2e::system::System;
-use e2e::{bad_input, contract, over_http, personal_data, schema};
+use e2e::{bad_input, contract, over_http, personal_data, raffles, schema};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_from_its_draft_to_its_end() {
@@ -12,7 +12,9 @@ async fn an_event_from_its_draft_to_its_end() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn limits_change_while_the_event_runs() {
-    over_http::live_limits(&System::embedded().await).await;
+    let system = System::embedded().await;
+    over_http::live_limits(&system).await;
+    raffles::has_its_own_limit(&system).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,8 +3,10 @@
 #![allow(clippy::expect_used, clippy::print_stdout)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
+use diesel_async::{AsyncConnection as _, AsyncMysqlConnection, SimpleAsyncConnection as _};
 use e2e::column::Column;
 use e2e::log::entry_id;
 use e2e::raffle_log::one;
@@ -134,7 +136,7 @@ async fn list(column: &Column, event: i64) -> String {
 }
 
 /// The record recomputes, and every row says what the record says, once.
-async fn is_whole(column: &Column, event: i64, point: Point) -> DrawRecord {
+async fn is_whole(column: &Column, event: i64, point: impl Debug) -> DrawRecord {
     let parts = column.store.draw_parts(event).await.expect("the database").expect("a draw");
     let record = public_record(&parts).expect("a record");
     let report = verify(&record, &list(column, event).await);
@@ -242,4 +244,98 @@ async fn a_draw_waits_for_a_lane_that_stands_still_and_says_so() {
     assert_eq!(shown["progress"]["waiting_for"], json!([]), "{shown}");
     raffle.verifies().await;
     system.is_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_draw_waits_a_minute_for_one_lane_and_names_it() {
+    const LANE: i32 = 2;
+    let system = System::real("lane_paused").await;
+    let raffle = Raffle::open(&system, 5, json!({})).await;
+    raffle.high_traffic(true).await;
+    let mut heard = 0;
+    system
+        .until("202 with the flag", async || {
+            heard += 1;
+            system.enter(raffle.event, heard).await.status == 202
+        })
+        .await;
+    // The worker decides the other lanes on; this one waits for its row, is refused after the lock wait, and tries again.
+    let row = format!("event_lane WHERE event_id = {} AND lane = {LANE}", raffle.event);
+    let held = HeldRow::hold(&system.database_url, &row).await;
+    let late = raffle.enter(10_001..=10_060).await;
+    assert!(late.values().all(|answer| answer.status == 202), "{late:?}");
+    let close = system.command(&format!("/events/{}/close", raffle.event), Value::Null).await;
+    let path = format!("/events/{}/draw", raffle.event);
+    let named = format!("/{LANE} ");
+    let waits_for_one = |shown: &Value| {
+        let lanes = shown["progress"]["waiting_for"].as_array().expect("a list");
+        lanes.len() == 1 && lanes[0].as_str().is_some_and(|lane| lane.contains(&named))
+    };
+    system
+        .until("the other lanes are closed", async || {
+            waits_for_one(&system.ask_admin("GET", &path, Value::Null).await.json())
+        })
+        .await;
+    let labels = ["event-raffle-topic", &format!("partition=\"{LANE}\"")];
+    let admin = &system.processes[2];
+    let until = Instant::now() + 2 * BUDGET;
+    while admin.metric("event_close_lag_seconds", &labels).await.is_none_or(|seconds| seconds < 60.0) {
+        assert!(Instant::now() < until, "the lag is not told; the log: {}", admin.log());
+        raffle.draw(true).await.is(409, "EVENT_NOT_CLOSED");
+        let shown = system.ask_admin("GET", &path, Value::Null).await.json();
+        assert!(waits_for_one(&shown) && shown["phase"] == "SCHEDULED", "{shown}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    assert!(admin.log().contains("a closing event waits for this lane"), "{}", admin.log());
+    held.release().await;
+    system.applied(&close).await;
+    system.until("the draw", async || raffle.draw(true).await.status == 202).await;
+    let record = raffle.until_phase("PUBLISHED").await;
+    assert_eq!(record.entrants, Some(heard as u64 + late.len() as u64), "who was told so is in the list");
+    raffle.verifies().await;
+    system.is_sound().await;
+}
+
+/// A draw that stands in the middle of its work, with its own rows locked, keeps no other from its end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_draw_that_stands_still_blocks_no_other() {
+    let column = Column::real("draws").await;
+    let worker = InProcess::start_role(&column, &column.store, &raffle_worker::ROLE);
+    let admin = AdminApi::start(&column, &column.database_url).await;
+    let (one, other) = (closed_raffle(&column, &admin).await, closed_raffle(&column, &admin).await);
+    let row = format!("event_entry WHERE event_id = {one} AND lane = 0 AND seq = 1");
+    let held = HeldRow::hold(&column.database_url, &row).await;
+    let draw = async |event: i64| {
+        let path = format!("/admin/v1/events/{event}/draw");
+        let asked = admin.send("POST", &path, None, &json!({"publish": true})).await.expect("an answer");
+        assert_eq!(asked.0, 202, "{}", asked.1);
+    };
+    draw(one).await;
+    until("decided", async || phase(&column, one).await == DrawPhase::Decided).await;
+    draw(other).await;
+    until("published", async || phase(&column, other).await == DrawPhase::Published).await;
+    is_whole(&column, other, "beside another").await;
+    assert_eq!(phase(&column, one).await, DrawPhase::Decided);
+    held.release().await;
+    until("published", async || phase(&column, one).await == DrawPhase::Published).await;
+    is_whole(&column, one, "after it was let go").await;
+    drop(admin);
+    worker.stop().await;
+}
+
+/// A row, locked by somebody who takes his time.
+struct HeldRow(AsyncMysqlConnection);
+
+impl HeldRow {
+    /// Of `table WHERE ...`.
+    async fn hold(url: &str, row: &str) -> Self {
+        assert_eq!(number(url, &format!("SELECT COUNT(*) AS n FROM {row}")).await, 1, "{row}");
+        let mut conn = AsyncMysqlConnection::establish(url).await.expect("MySQL");
+        conn.batch_execute(&format!("BEGIN; SELECT 1 FROM {row} FOR UPDATE")).await.expect("the lock");
+        Self(conn)
+    }
+
+    async fn release(mut self) {
+        self.0.batch_execute("ROLLBACK").await.expect("the lock is given back");
+    }
 }

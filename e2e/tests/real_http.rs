@@ -6,7 +6,7 @@ use std::time::Duration;
 use e2e::column::Column;
 use e2e::process::run_to_end;
 use e2e::system::{System, clean, on_column};
-use e2e::{bad_input, over_http, personal_data, schema};
+use e2e::{bad_input, over_http, personal_data, raffles, schema};
 use shared_runtime::auth::DevKey;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -16,7 +16,9 @@ async fn an_event_from_its_draft_to_its_end() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn limits_change_while_the_event_runs() {
-    over_http::live_limits(&System::real("http").await).await;
+    let system = System::real("http").await;
+    over_http::live_limits(&system).await;
+    raffles::has_its_own_limit(&system).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

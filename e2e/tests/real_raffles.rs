@@ -25,6 +25,11 @@ async fn everybody_valid_wins_over_many_lanes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_raffle_decided_again_has_the_same_lanes_and_winners() {
+    raffles::replayed(&System::real("replayed").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_draw_waits_for_its_beacon() {
     let chain = raffles::TestChain::with_round_in(75);
     let folder = tempfile::tempdir().expect("folder");

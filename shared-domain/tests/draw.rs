@@ -36,6 +36,27 @@ proptest! {
         prop_assert_eq!(selected.entrants, list.len() as u64);
     }
 
+    /// A list in parts, wherever it is cut, gives what it gives as a whole.
+    #[test]
+    fn parts_joined_find_what_one_pass_finds(
+        weights in proptest::collection::vec(1..4u16, 0..80),
+        part in 1..40usize,
+        winners in 0..20u64,
+        alternates in 0..10u32,
+        secret in any::<[u8; 32]>(),
+    ) {
+        let list = entrants(weights);
+        for new in [Selection::random(DrawKey::new(secret), winners, alternates), Selection::arrival(winners, alternates)] {
+            let found = |list: &[Entrant]| {
+                let mut selection = new.clone();
+                list.iter().for_each(|e| selection.push(e));
+                selection
+            };
+            let joined = list.chunks(part).map(found).fold(new.clone(), Selection::join);
+            prop_assert_eq!(joined.finish(), found(&list).finish());
+        }
+    }
+
     /// Whatever is drawn and whoever is taken out, an honest record verifies.
     #[test]
     fn honest_records_verify(

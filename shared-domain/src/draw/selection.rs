@@ -16,8 +16,9 @@ pub struct Selected {
     pub entrants: u64,
 }
 
-/// A selection under way: `push` the list in order, then `finish`.
-#[derive(Debug)]
+/// A selection under way: `push` the list in order, then `finish`. Parts of a list may be pushed into clones side by side,
+/// and be joined in order.
+#[derive(Debug, Clone)]
 pub struct Selection {
     winners: usize,
     keep: usize,
@@ -25,12 +26,14 @@ pub struct Selection {
     order: Order,
 }
 
-#[derive(Debug)]
+type Candidate = (Ticket, EntryId);
+
+#[derive(Debug, Clone)]
 enum Order {
     /// The lowest (ticket, entry id); the highest of those kept is on top.
     Ticket {
         key: DrawKey,
-        lowest: BinaryHeap<(Ticket, EntryId)>,
+        lowest: BinaryHeap<Candidate>,
     },
     Arrival(Vec<EntryId>),
 }
@@ -62,16 +65,26 @@ impl Selection {
                 }
             }
             Order::Ticket { key, lowest } => {
-                let candidate = (key.ticket(entrant), *entrant.entry_id());
-                if lowest.len() < self.keep {
-                    lowest.push(candidate);
-                } else if let Some(mut highest) = lowest.peek_mut()
-                    && candidate < *highest
-                {
-                    *highest = candidate;
-                }
+                keep_lowest(lowest, self.keep, (key.ticket(entrant), *entrant.entry_id()));
             }
         }
+    }
+
+    /// With what was found in the part of the list right behind this one's.
+    #[must_use]
+    pub fn join(mut self, behind: Self) -> Self {
+        self.entrants += behind.entrants;
+        match (&mut self.order, behind.order) {
+            (Order::Arrival(first), Order::Arrival(next)) => {
+                first.extend(next.into_iter().take(self.keep - first.len()));
+            }
+            (Order::Ticket { lowest, .. }, Order::Ticket { lowest: others, .. }) => {
+                others.into_iter().for_each(|candidate| keep_lowest(lowest, self.keep, candidate));
+            }
+            // Clones of one selection have one method.
+            (Order::Arrival(_) | Order::Ticket { .. }, _) => {}
+        }
+        self
     }
 
     /// Winners and alternates.
@@ -82,5 +95,15 @@ impl Selection {
         };
         let alternates = winners.split_off(self.winners.min(winners.len()));
         Selected { winners, alternates, entrants: self.entrants }
+    }
+}
+
+fn keep_lowest(lowest: &mut BinaryHeap<Candidate>, keep: usize, candidate: Candidate) {
+    if lowest.len() < keep {
+        lowest.push(candidate);
+    } else if let Some(mut highest) = lowest.peek_mut()
+        && candidate < *highest
+    {
+        *highest = candidate;
     }
 }

@@ -1,6 +1,7 @@
 //! Carries a draw from phase to phase, as far as staff asked (DESIGN section 7). It may be killed anywhere, and several
 //! may work on one draw: each step is one transaction that finds the draw where it left it, or changes nothing.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use shared_domain::draw::{
@@ -218,12 +219,9 @@ impl DrawRunner {
     ) -> Result<Selected, DrawError> {
         match list.kept {
             // A million HMACs: not on a thread that answers requests.
-            Some(kept) => tokio::task::spawn_blocking(move || {
-                kept.iter().for_each(|entrant| selection.push(entrant));
-                selection.finish()
-            })
-            .await
-            .map_err(|died| StoreError::fatal(format!("the selection died: {died}")).into()),
+            Some(kept) => tokio::task::spawn_blocking(move || side_by_side(&selection, &kept).finish())
+                .await
+                .map_err(|died| StoreError::fatal(format!("the selection died: {died}")).into()),
             None => {
                 let lanes = self.store.draw_lanes(event).await?;
                 let mut walk = entrants(&self.store, event, &lanes);
@@ -303,4 +301,20 @@ impl DrawRunner {
         }
         Ok(())
     }
+}
+
+/// Selects from a list with all processors: a part each, joined in the list's order.
+fn side_by_side(selection: &Selection, list: &[Entrant]) -> Selection {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let part = |part: &[Entrant]| {
+        let mut selection = selection.clone();
+        part.iter().for_each(|entrant| selection.push(entrant));
+        selection
+    };
+    std::thread::scope(|scope| {
+        let parts = list.chunks(list.len().div_ceil(processors).max(1));
+        let parts: Vec<_> = parts.map(|entrants| scope.spawn(move || part(entrants))).collect();
+        let found = parts.into_iter().map(|part| part.join().unwrap_or_else(|died| resume_unwind(died)));
+        found.reduce(Selection::join).unwrap_or_else(|| selection.clone())
+    })
 }

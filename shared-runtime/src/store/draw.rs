@@ -1,7 +1,7 @@
 //! Draws in the store: what carries them on, and what they show.
 
 use shared_domain::draw::Trust;
-use shared_domain::{Digest, EventId, Millis};
+use shared_domain::{Digest, EntryId, EventId, Millis};
 
 use super::error_class::StoreError;
 use super::pool::Pool;
@@ -94,15 +94,15 @@ impl Store {
         on_connection!(self, |q, conn| q::draw::is_parked(conn, event).await)
     }
 
-    /// Entrants of one lane behind a place, in order: place and entry id.
-    pub async fn entrants_behind(
+    /// Entrants of one lane behind a place and up to another, in order: their entry ids.
+    pub async fn entrants_between(
         &self,
         event: EventId,
         lane: i32,
-        after_seq: i64,
-        limit: i64,
-    ) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
-        on_connection!(self, |q, conn| q::draw::entrants(conn, event, lane, after_seq, limit).await)
+        from: i64,
+        to: i64,
+    ) -> Result<Vec<EntryId>, StoreError> {
+        on_connection!(self, |q, conn| q::draw::entrants(conn, event, lane, from, to).await)
     }
 
     /// SCHEDULED to FROZEN. False where it is not closed, parked, or further already.

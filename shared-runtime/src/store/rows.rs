@@ -13,7 +13,7 @@ use super::error_class::StoreError;
 use super::schema::{event_entry, event_lane, event_stock, parked_record, partition_progress};
 
 pub use commands::{ApprovalRow, AuditLine, CommandAppliedRow, CommandStatus, KeptAnswer, OutboxRow};
-pub use draw::{DisqualifiedRow, DrawResultRow, DrawRow};
+pub use draw::{DisqualifiedRow, DrawResultRow, DrawRow, EntryIdColumn};
 pub use events::{EventRow, LiveLimits, NewEvent};
 pub use privacy::{ContactErasureRow, ContactRow, ErasureRow, EventKeyRow, Subject};
 pub use watched::{SnapshotRows, WatchedLane};

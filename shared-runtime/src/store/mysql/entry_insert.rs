@@ -61,7 +61,8 @@ fn statement(rows: &[EntryRow]) -> Result<String, std::fmt::Error> {
     Ok(sql)
 }
 
-fn push_nullable(sql: &mut String, value: Option<i64>) -> std::fmt::Result {
+/// A number or NULL, and a comma.
+pub(super) fn push_nullable(sql: &mut String, value: Option<i64>) -> std::fmt::Result {
     match value {
         Some(value) => write!(sql, "{value},"),
         None => sql.write_str("NULL,"),

@@ -19,7 +19,9 @@ mod functions {
 }
 
 mod entry_insert;
+mod result_insert;
 pub use entry_insert::insert_entry_rows;
+pub use result_insert::insert_result_rows;
 
 #[path = "../queries/mod.rs"]
 mod queries;

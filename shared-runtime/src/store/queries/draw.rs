@@ -3,12 +3,12 @@
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use shared_domain::draw::DrawPhase;
-use shared_domain::{EntryStatus, EventDefinition, EventId, Lifecycle, Reason};
+use shared_domain::{EntryId, EntryStatus, EventDefinition, EventId, Lifecycle, Reason};
 
 use super::Conn;
 use crate::store::draw::{DrawLane, DrawParts};
 use crate::store::error_class::StoreError;
-use crate::store::rows::{DisqualifiedRow, DrawResultRow, DrawRow};
+use crate::store::rows::{DisqualifiedRow, DrawResultRow, DrawRow, EntryIdColumn};
 use crate::store::schema::{
     draw as d, draw_disqualified, draw_result as r, event_entry as e, event_lane, events, parked_record,
 };
@@ -77,26 +77,28 @@ pub async fn is_parked(conn: &mut Conn, event: EventId) -> Result<bool, StoreErr
     Ok(records > 0 || lanes(conn, event).await?.iter().any(|lane| lane.parked))
 }
 
-/// Entrants of one lane behind a place, in order: place and entry id. What a draw changes of a row later keeps it in the
-/// list: no other entry of a raffle wins, loses or is disqualified.
+/// Entrants of one lane behind a place and up to another, in order: their entry ids alone, since a column costs about as
+/// much as a row. What a draw changes of a row later keeps it in the list: no other entry of a raffle wins, loses or is
+/// disqualified.
 pub async fn entrants(
     conn: &mut Conn,
     event: EventId,
     lane: i32,
-    after_seq: i64,
-    limit: i64,
-) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
+    from: i64,
+    to: i64,
+) -> Result<Vec<EntryId>, StoreError> {
     let taken_out = e::reason.eq(Some(i16::from(Reason::Disqualified.code())));
-    Ok(e::table
+    let ids: Vec<EntryIdColumn> = e::table
         .filter(e::event_id.eq(event))
         .filter(e::lane.eq(lane))
-        .filter(e::seq.gt(after_seq))
+        .filter(e::seq.gt(from))
+        .filter(e::seq.le(to))
         .filter(e::status.ne(i16::from(EntryStatus::Rejected.code())).or(taken_out.assume_not_null()))
         .order(e::seq)
-        .limit(limit)
-        .select((e::seq, e::entry_id))
+        .select(e::entry_id)
         .load(conn)
-        .await?)
+        .await?;
+    Ok(ids.into_iter().map(|id| id.0).collect())
 }
 
 /// Rows of `draw_result` behind a place, in order.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use shared_domain::draw::DrawPhase;
 use shared_domain::{EntryStatus, EventId, Hex32, Lifecycle};
 
-use super::{Conn, audit, draw, events as staff};
+use super::{Conn, audit, draw, events as staff, insert_result_rows};
 use crate::store::draw::{Decided, Frozen, LoserRange};
 use crate::store::error_class::StoreError;
 use crate::store::rows::{AuditLine, DrawResultRow, DrawRow};
@@ -83,7 +83,7 @@ pub async fn store_results(
     if diesel::update(row).set(d::stored_places.eq(to)).execute(conn).await? == 0 {
         return Ok(false);
     }
-    insert_rows!(conn, r::table, block)?;
+    insert_result_rows(conn, block).await?;
     Ok(true)
 }
 

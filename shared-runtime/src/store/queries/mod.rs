@@ -1,6 +1,6 @@
 //! The queries, by subject. Loaded once under each backend, whose connection and macros they use.
 
-use super::{Conn, functions, insert_entry_rows};
+use super::{Conn, functions, insert_entry_rows, insert_result_rows};
 
 pub mod audit;
 pub mod command;

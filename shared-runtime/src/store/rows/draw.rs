@@ -1,6 +1,10 @@
 //! Rows of draws, which admin-api writes.
 
+use diesel::deserialize::{self, FromSql, FromSqlRow};
+use diesel::mysql::{Mysql, MysqlValue};
 use diesel::prelude::{Insertable, Queryable, Selectable};
+use diesel::sql_types::Binary;
+use diesel::sqlite::{Sqlite, SqliteValue};
 use sha2::{Digest, Sha256};
 use shared_domain::draw::{BeaconRound, DrawMethod, DrawPhase, Trust};
 use shared_domain::{EntryId, EventDefinition, EventId, Hex32};
@@ -159,6 +163,28 @@ impl DrawRow {
 
     fn bad(&self, what: &str) -> StoreError {
         StoreError::fatal(format!("draw of event {}: bad {what}", self.event_id))
+    }
+}
+
+/// `event_entry.entry_id`, without a buffer of its own for each: lists of entrants are read by the million.
+#[derive(Debug, Clone, Copy, FromSqlRow)]
+pub struct EntryIdColumn(pub EntryId);
+
+impl EntryIdColumn {
+    fn of(bytes: &[u8]) -> deserialize::Result<Self> {
+        Ok(Self(EntryId::from_slice(bytes).ok_or("event_entry: bad entry id")?))
+    }
+}
+
+impl FromSql<Binary, Mysql> for EntryIdColumn {
+    fn from_sql(value: MysqlValue<'_>) -> deserialize::Result<Self> {
+        Self::of(value.as_bytes())
+    }
+}
+
+impl FromSql<Binary, Sqlite> for EntryIdColumn {
+    fn from_sql(value: SqliteValue<'_, '_, '_>) -> deserialize::Result<Self> {
+        Self::of(&<Vec<u8> as FromSql<Binary, Sqlite>>::from_sql(value)?)
     }
 }
 

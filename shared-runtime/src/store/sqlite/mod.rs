@@ -45,6 +45,14 @@ pub async fn insert_entry_rows(
     .await
 }
 
+/// Inserts a block of winners and alternates.
+pub async fn insert_result_rows(
+    conn: &mut Conn,
+    rows: Vec<crate::store::rows::DrawResultRow>,
+) -> diesel::QueryResult<()> {
+    insert_rows!(conn, crate::store::schema::draw_result::table, rows).map(drop)
+}
+
 #[path = "../queries/mod.rs"]
 mod queries;
 pub use queries::*;
