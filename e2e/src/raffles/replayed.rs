@@ -20,7 +20,7 @@ type Place = (i64, Vec<u8>, Option<i64>, Option<i64>, i64);
 /// changed is named.
 pub async fn replayed(system: &System) {
     let column = system.column().expect("a log that another process can read");
-    let mugs = system.open_event(2).await;
+    let mugs = system.open_event(9).await;
     let reward =
         json!({"reward_type": "AVERAGE_RANDOM", "min_amount": 10, "max_amount": 90, "target_average": 40});
     let raffle = Raffle::open(system, 7, json!({"reward": reward, "draw": {"alternates": 3}})).await;

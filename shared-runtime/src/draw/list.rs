@@ -1,19 +1,18 @@
-//! The frozen list, streamed in (lane, seq) order: the next blocks are read while this one is used.
+//! The frozen list, streamed in (lane, seq) order: the next block is read while this one is used.
 
 use std::collections::VecDeque;
 
 use shared_domain::draw::Entrant;
 use shared_domain::{EntryId, EventId};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::store::Store;
 use crate::store::draw::DrawLane;
 use crate::store::error_class::StoreError;
 
-/// Places of a lane a query.
+/// Places of a lane a query, or entrants at a time. Two blocks are in memory, or three.
 const BLOCK: i64 = 20_000;
-/// Blocks that are read at the same time, so that the database and this process both have something to do.
-const AHEAD: usize = 2;
 
 /// Without missions nobody has more than one chance.
 const WEIGHT: u16 = 1;
@@ -21,20 +20,53 @@ const WEIGHT: u16 = 1;
 /// Places of a lane: behind the first, up to the second.
 type Range = (i32, i64, i64);
 
-/// A walk through a raffle's entrants.
+/// The whole list for a reader who waits for nobody, from one query a lane where the database can stream one.
+pub struct WholeList(Source);
+
+enum Source {
+    Stream(mpsc::Receiver<Result<Vec<EntryId>, StoreError>>),
+    Blocks(Entrants),
+}
+
+/// Begins to read the whole list. As with [`entrants`], all lanes must be closed.
+pub fn whole_list(store: &Store, event: EventId, lanes: &[DrawLane]) -> WholeList {
+    let taking_part = lanes.iter().filter(|lane| lane.pending > 0).map(|lane| lane.lane).collect();
+    let stream = store.stream_entrants(event, taking_part, BLOCK as usize).map(Source::Stream);
+    WholeList(stream.unwrap_or_else(|| Source::Blocks(entrants(store, event, lanes))))
+}
+
+impl WholeList {
+    /// The next entrants, in order; `None` behind the last one.
+    pub async fn next(&mut self) -> Result<Option<Vec<Entrant>>, StoreError> {
+        match &mut self.0 {
+            Source::Blocks(walk) => walk.next().await,
+            Source::Stream(blocks) => {
+                let died = || StoreError::fatal("a query died");
+                let ids = blocks.recv().await.ok_or_else(died)??;
+                // The end is said: a list that only breaks off is none.
+                if ids.is_empty() {
+                    return Ok(None);
+                }
+                ids.into_iter().map(entrant).collect::<Result<_, _>>().map(Some)
+            }
+        }
+    }
+}
+
+/// A walk through a raffle's entrants in queries of their own, so that no connection waits for a slow reader.
 pub struct Entrants {
     store: Store,
     event: EventId,
     ranges: VecDeque<Range>,
-    reading: VecDeque<JoinHandle<Result<Vec<Entrant>, StoreError>>>,
+    next: Option<JoinHandle<Result<Vec<Entrant>, StoreError>>>,
 }
 
 /// Begins a walk. It means something once no lane can get another entrant: when all of them are closed.
 pub fn entrants(store: &Store, event: EventId, lanes: &[DrawLane]) -> Entrants {
     let taking_part = lanes.iter().filter(|lane| lane.pending > 0);
     let ranges = taking_part.flat_map(|lane| blocks(lane.lane, lane.last_seq)).collect();
-    let mut walk = Entrants { store: store.clone(), event, ranges, reading: VecDeque::new() };
-    (0..AHEAD).for_each(|_| walk.read_on());
+    let mut walk = Entrants { store: store.clone(), event, ranges, next: None };
+    walk.read_on();
     walk
 }
 
@@ -46,7 +78,7 @@ fn blocks(lane: i32, last: i64) -> impl Iterator<Item = Range> {
 impl Entrants {
     /// The next entrants, in order; `None` behind the last one.
     pub async fn next(&mut self) -> Result<Option<Vec<Entrant>>, StoreError> {
-        while let Some(reading) = self.reading.pop_front() {
+        while let Some(reading) = self.next.take() {
             let block =
                 reading.await.map_err(|died| StoreError::fatal(format!("a query died: {died}")))??;
             self.read_on();
@@ -62,7 +94,7 @@ impl Entrants {
     fn read_on(&mut self) {
         let Some((lane, from, to)) = self.ranges.pop_front() else { return };
         let (store, event) = (self.store.clone(), self.event);
-        self.reading.push_back(tokio::spawn(async move {
+        self.next = Some(tokio::spawn(async move {
             let ids = store.entrants_between(event, lane, from, to).await?;
             ids.into_iter().map(entrant).collect()
         }));

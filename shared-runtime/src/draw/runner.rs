@@ -11,7 +11,7 @@ use shared_domain::draw::{
 use shared_domain::{Digest, EventId, Hex32, RewardError};
 use tokio_util::sync::CancellationToken;
 
-use super::list::entrants;
+use super::list::whole_list;
 use crate::clock::SharedClock;
 use crate::keys::{DecisionKey, UnwrapError};
 use crate::store::Store;
@@ -132,7 +132,7 @@ impl DrawRunner {
         let mut digest = ListDigest::new(event, n);
         let keeps = usize::try_from(n).is_ok_and(|n| n <= KEPT);
         let mut kept = Vec::with_capacity(if keeps { n as usize } else { 0 });
-        let mut walk = entrants(&self.store, event, lanes);
+        let mut walk = whole_list(&self.store, event, lanes);
         while let Some(block) = walk.next().await? {
             block.iter().for_each(|entrant| digest.push(entrant));
             if keeps {
@@ -190,7 +190,11 @@ impl DrawRunner {
             }
             DrawMethod::Arrival => Selection::arrival(winners, row.alternates()),
         };
+        let expected = list.entrants;
         let selected = self.select(event, selection, list).await?;
+        if selected.entrants != expected {
+            return Err(ListError { expected, seen: selected.entrants }.into());
+        }
         let rows = self.results(event, &selected).await?;
         let mut stored = row.stored_places;
         for block in rows[usize::try_from(stored).unwrap_or(0).min(rows.len())..].chunks(BLOCK as usize) {
@@ -224,7 +228,7 @@ impl DrawRunner {
                 .map_err(|died| StoreError::fatal(format!("the selection died: {died}")).into()),
             None => {
                 let lanes = self.store.draw_lanes(event).await?;
-                let mut walk = entrants(&self.store, event, &lanes);
+                let mut walk = whole_list(&self.store, event, &lanes);
                 while let Some(block) = walk.next().await? {
                     block.iter().for_each(|entrant| selection.push(entrant));
                     tokio::task::yield_now().await;

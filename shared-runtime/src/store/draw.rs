@@ -2,6 +2,7 @@
 
 use shared_domain::draw::Trust;
 use shared_domain::{Digest, EntryId, EventId, Millis};
+use tokio::sync::mpsc;
 
 use super::error_class::StoreError;
 use super::pool::Pool;
@@ -103,6 +104,29 @@ impl Store {
         to: i64,
     ) -> Result<Vec<EntryId>, StoreError> {
         on_connection!(self, |q, conn| q::draw::entrants(conn, event, lane, from, to).await)
+    }
+
+    /// All entrants of these lanes, in order and in blocks, an empty one at the end: one statement a lane, and a connection
+    /// until the last of them. `None` on SQLite, which would hold the whole answer in memory.
+    pub fn stream_entrants(
+        &self,
+        event: EventId,
+        lanes: Vec<i32>,
+        block: usize,
+    ) -> Option<mpsc::Receiver<Result<Vec<EntryId>, StoreError>>> {
+        let Pool::Mysql(pool) = &self.pool else { return None };
+        let (pool, (to, blocks)) = (pool.clone(), mpsc::channel(1));
+        tokio::spawn(async move {
+            let read = async {
+                let mut conn = pool.get().await?;
+                for lane in lanes {
+                    mysql::stream_entrants(&mut conn, event, lane, block, &to).await?;
+                }
+                Ok::<_, StoreError>(())
+            };
+            drop(to.send(read.await.map(|()| Vec::new())).await);
+        });
+        Some(blocks)
     }
 
     /// SCHEDULED to FROZEN. False where it is not closed, parked, or further already.

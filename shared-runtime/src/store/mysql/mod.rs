@@ -18,8 +18,10 @@ mod functions {
     }
 }
 
+mod entrant_stream;
 mod entry_insert;
 mod result_insert;
+pub use entrant_stream::stream_entrants;
 pub use entry_insert::insert_entry_rows;
 pub use result_insert::insert_result_rows;
 

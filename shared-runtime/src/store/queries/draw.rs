@@ -77,9 +77,17 @@ pub async fn is_parked(conn: &mut Conn, event: EventId) -> Result<bool, StoreErr
     Ok(records > 0 || lanes(conn, event).await?.iter().any(|lane| lane.parked))
 }
 
-/// Entrants of one lane behind a place and up to another, in order: their entry ids alone, since a column costs about as
-/// much as a row. What a draw changes of a row later keeps it in the list: no other entry of a raffle wins, loses or is
+/// What entrants are. What a draw changes of a row later keeps it in the list: no other entry of a raffle wins, loses or is
 /// disqualified.
+#[diesel::dsl::auto_type(no_type_alias)]
+pub fn takes_part() -> _ {
+    let rejected: i16 = i16::from(EntryStatus::Rejected.code());
+    let taken_out: i16 = i16::from(Reason::Disqualified.code());
+    e::status.ne(rejected).or(e::reason.eq(taken_out).assume_not_null())
+}
+
+/// Entrants of one lane behind a place and up to another, in order: their entry ids alone, since a column costs about as
+/// much as a row.
 pub async fn entrants(
     conn: &mut Conn,
     event: EventId,
@@ -87,13 +95,12 @@ pub async fn entrants(
     from: i64,
     to: i64,
 ) -> Result<Vec<EntryId>, StoreError> {
-    let taken_out = e::reason.eq(Some(i16::from(Reason::Disqualified.code())));
     let ids: Vec<EntryIdColumn> = e::table
         .filter(e::event_id.eq(event))
         .filter(e::lane.eq(lane))
         .filter(e::seq.gt(from))
         .filter(e::seq.le(to))
-        .filter(e::status.ne(i16::from(EntryStatus::Rejected.code())).or(taken_out.assume_not_null()))
+        .filter(takes_part())
         .order(e::seq)
         .select(e::entry_id)
         .load(conn)
