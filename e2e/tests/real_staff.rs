@@ -270,7 +270,7 @@ async fn fifty_at_once(
     // The log has the commands in the order in which they were given, and nothing else.
     let mut log = Vec::new();
     for lane in 0..LANES {
-        log.extend(read_records(&column, lane).await);
+        log.extend(read_records(column, lane).await);
     }
     let mut seen = HashSet::new();
     let ids: Vec<Vec<u8>> = log
