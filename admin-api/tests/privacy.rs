@@ -84,6 +84,9 @@ async fn a_deletion_ends_when_every_lane_knows_and_nothing_comes_back_behind_it(
     }
     w.decide().await;
     assert_eq!(shown(&w, event.0).await, [1, 2, 3]);
+    let taken = w.get("/admin/v1/audit?action=WINNERS_EXPORTED").await["audit"][0].clone();
+    assert_eq!((&taken["actor"], &taken["event_id"]), (&json!("ann"), &json!(event.0)), "{taken}");
+    assert_eq!(taken["detail"], json!({"format": "json", "contacts": true}), "the audit log tells of it");
     let key = w.keys.key(event.0).await.unwrap().unwrap();
     // In the log before the deletion, and not decided yet.
     enter(&w, event, 4, NOW).await;
@@ -321,11 +324,14 @@ async fn a_deletion_behind_a_draw_is_told_again_to_a_backup_of_before_its_public
     let (status, refused) = ask(&w, "DELETE", &path, Value::Null).await;
     assert_eq!((status, &refused["code"]), (409, &json!("DRAW_RUNNING")), "{refused}");
     let backup = w.backup();
+    // The relay's lease in the backup is over by then.
+    w.clock.advance(60_000);
 
     assert_eq!(ask(&w, "POST", &format!("{path}/draw/publish"), Value::Null).await.0, 202);
     w.admin.draw_runs().pass().await.unwrap();
     assert_eq!(shown(&w, id).await.len(), 1);
-    assert_eq!(ask(&w, "DELETE", &path, Value::Null).await.0, 202);
+    let (status, command) = ask(&w, "DELETE", &path, Value::Null).await;
+    assert_eq!(status, 202, "{command}");
     w.decide().await;
     w.admin.eraser().pass().await.unwrap();
 
@@ -335,6 +341,10 @@ async fn a_deletion_behind_a_draw_is_told_again_to_a_backup_of_before_its_public
     r.admin.eraser().restore().await.unwrap();
     assert_eq!(r.store.contacts_of(id, &ids).await.unwrap(), []);
     assert_eq!(certificate(&r, id).await, certificate(&w, id).await);
+    r.decide().await;
+    r.admin.eraser().pass().await.unwrap();
+    let command = format!("/admin/v1/commands/{}", command["command_id"].as_str().unwrap());
+    assert_eq!(call(&r, "GET", &command).await.1["status"], "APPLIED", "and it comes to its end");
 }
 
 #[tokio::test]
