@@ -30,9 +30,10 @@ use shared_runtime::draw::{entrants, public_record};
 use shared_runtime::worker::apply::definition_of;
 use tokio::task::JoinSet;
 
-const WINNERS: i64 = 1_050;
+// Places are stored and applied in more than one block.
+const WINNERS: i64 = 2_600;
 const ALTERNATES: i64 = 30;
-const ENTRIES: i64 = 2_300;
+const ENTRIES: i64 = 3_900;
 
 const FREEZE: &str = "UPDATE `draw` SET `phase` = ?, `entrants`";
 const STORE: &str = "INSERT INTO `draw_result`";

@@ -22,6 +22,8 @@ use crate::worker::apply::definition_of;
 
 /// Rows changed in one transaction.
 const BLOCK: i64 = 1_000;
+/// Places a transaction while they are stored, which nobody sees yet: each commit waits for the disk.
+const STORED_AT_ONCE: usize = 2_500;
 /// A list up to this long is kept between freezing and deciding (18 bytes each); a longer one is read again.
 const KEPT: usize = 1_500_000;
 
@@ -197,7 +199,7 @@ impl DrawRunner {
         }
         let rows = self.results(event, &selected).await?;
         let mut stored = row.stored_places;
-        for block in rows[usize::try_from(stored).unwrap_or(0).min(rows.len())..].chunks(BLOCK as usize) {
+        for block in rows[usize::try_from(stored).unwrap_or(0).min(rows.len())..].chunks(STORED_AT_ONCE) {
             if !self.store.store_draw_results(event, stored, block).await? {
                 return Ok(());
             }
