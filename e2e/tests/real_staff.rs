@@ -18,6 +18,7 @@ use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 use shared_domain::HexBytes;
 use shared_proto::v1::log_record::Kind;
+use tokio::task::JoinSet;
 
 /// The steps of a command's transaction, and of the relay behind it.
 const EACH: [Point; 8] = [
@@ -221,27 +222,30 @@ async fn fifty_at_once(
         _ => ("resume", json!({})),
     }));
     wishes[1..].shuffle(random);
-    if scheduled {
-        // Or most of the others would meet a closed event.
+    // Of a scheduled event, or most of the others would meet a closed one.
+    let mut close_later = scheduled.then(|| {
         let close = wishes.iter().position(|(what, _)| *what == "close").expect("one");
-        let close = wishes.remove(close);
-        wishes.push(close);
-    }
-    let sends: Vec<_> = wishes
-        .iter()
-        .map(|(what, body)| {
-            let path = format!("/admin/v1/events/{event}/{what}");
-            tokio::spawn(admin.request("POST", &path, None, body).send())
-        })
-        .collect();
-    let mut refused = 0;
-    for send in sends {
-        let answer = send.await.expect("no panic").expect("an answer");
+        wishes.remove(close)
+    });
+    let send = |(what, body): &(&str, Value)| {
+        let path = format!("/admin/v1/events/{event}/{what}");
+        admin.request("POST", &path, None, body).send()
+    };
+    let mut sends: JoinSet<_> = wishes.iter().map(send).collect();
+    let (mut answered, mut refused) = (0, 0);
+    while let Some(answer) = sends.join_next().await {
+        let answer = answer.expect("no panic").expect("an answer");
         let (status, body) = (answer.status().as_u16(), answer.json::<Value>().await.expect("JSON"));
         match status {
             202 => accepted.push(body),
             409 => refused += 1,
             _ => panic!("{status}: {body}"),
+        }
+        answered += 1;
+        if answered == 20
+            && let Some(close) = close_later.take()
+        {
+            sends.spawn(send(&close));
         }
     }
     let mut granted = 10;
