@@ -239,7 +239,7 @@ impl Cluster {
 
     /// `event-system replay` into an empty database must agree.
     pub async fn replay(&self) {
-        let (code, text, _) = replay(&self.column).await;
+        let (code, text, _) = replay(&self.column, &[]).await;
         assert_eq!(code, Some(0), "{text}");
         assert!(text.contains(" lanes equal, 0 different, 0 parked, 0 not compared"), "{text}");
     }

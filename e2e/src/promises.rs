@@ -64,12 +64,12 @@ pub async fn same_digests(one: &Store, other: &Store) {
     assert_eq!(a, b);
 }
 
-/// `event-system replay` of the real column's whole log into an empty database: exit code, what it printed, and the
-/// database.
-pub async fn replay(column: &Column) -> (Option<i32>, String, (String, Store)) {
+/// `event-system replay` of the real column's log (the whole of it, unless `args` say otherwise) into an empty database:
+/// exit code, what it printed, and the database.
+pub async fn replay(column: &Column, args: &[&str]) -> (Option<i32>, String, (String, Store)) {
     let (into, store) = column.second_database().await;
     let mut command = on_column("event-system", column, &column.database_url);
-    command.args(["replay", "--into", &into]);
+    command.args(["replay", "--into", &into]).args(args);
     let (code, text) = run(command).await;
     (code, text, (into, store))
 }

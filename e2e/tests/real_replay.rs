@@ -7,24 +7,14 @@ use std::time::Duration;
 use apply_worker::ROLE;
 use e2e::column::Column;
 use e2e::log::{append, append_bytes, append_entries, read, scheduled};
-use e2e::process::{on_column, run};
-use e2e::promises::wait_for_entries;
+use e2e::promises::{replay, wait_for_entries};
 use e2e::scenarios::InProcess;
 use e2e::sql::execute;
 
 const BUDGET: Duration = Duration::from_secs(60);
 
-/// `event-system replay`: exit code and text. Each run decides into a database of its own.
-async fn replay(column: &Column, args: &[&str]) -> (Option<i32>, String) {
-    let folder = tempfile::tempdir().expect("folder");
-    let into = format!("sqlite://{}", folder.path().join("again.db").display());
-    let mut command = on_column("event-system", column, &column.database_url);
-    command.args(["replay", "--into", &into]).args(args);
-    run(command).await
-}
-
 async fn agrees(column: &Column, args: &[&str], summary: &str) {
-    let (code, text) = replay(column, args).await;
+    let (code, text, _) = replay(column, args).await;
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains(summary), "{summary}: {text}");
 }
@@ -65,7 +55,7 @@ async fn a_stretch_of_the_log_is_decided_again_and_what_differs_is_named() {
     execute(&column.database_url, wrong).await;
     let digest = "UPDATE event_lane SET digest = REVERSE(digest) WHERE event_id IN (2, 3)";
     execute(&column.database_url, digest).await;
-    let (code, text) = replay(&column, &[]).await;
+    let (code, text, _) = replay(&column, &[]).await;
     assert_eq!(code, Some(1), "{text}");
     for said in [
         "event 2 lane 0: the first row that differs is seq 7",
@@ -75,7 +65,7 @@ async fn a_stretch_of_the_log_is_decided_again_and_what_differs_is_named() {
         assert!(text.contains(said), "{said}: {text}");
     }
     execute(&column.database_url, "DELETE FROM event_entry WHERE event_id = 3 AND seq = 40").await;
-    let (code, text) = replay(&column, &["--event", "3"]).await;
+    let (code, text, _) = replay(&column, &["--event", "3"]).await;
     assert!(text.contains("event 3 lane 1: the first row that differs is seq 40"), "{text}");
     assert_eq!(code, Some(1), "{text}");
 }
@@ -83,7 +73,7 @@ async fn a_stretch_of_the_log_is_decided_again_and_what_differs_is_named() {
 #[tokio::test]
 async fn a_start_that_is_none_is_refused() {
     let column = Column::real("replay_start").await;
-    let (code, text) = replay(&column, &["--from", "yesterday"]).await;
+    let (code, text, _) = replay(&column, &["--from", "yesterday"]).await;
     assert_eq!(code, Some(2), "{text}");
     assert!(text.contains("--from") && text.contains("neither `beginning`, an offset nor a time"), "{text}");
 }

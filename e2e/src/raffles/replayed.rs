@@ -35,7 +35,7 @@ pub async fn replayed(system: &System) {
     let first = record.winners[0].expect("a winner");
     assert_eq!(raffle.disqualify(&first).await.status, 202);
 
-    let (code, text, (url, other)) = replay(column).await;
+    let (code, text, (url, other)) = replay(column, &[]).await;
     assert_eq!(code, Some(0), "{text}");
     let lanes = system.store.lane_rows().await.expect("lanes").len();
     assert!(lanes > 1 && text.contains(&format!("{lanes} lanes equal, 0 different, 0 parked")), "{text}");
@@ -56,7 +56,7 @@ pub async fn replayed(system: &System) {
 
     let changed = "UPDATE event_lane SET digest = UNHEX(REPEAT('00', LENGTH(digest))) WHERE lane = 1";
     execute(&system.database_url, &format!("{changed} AND event_id = {event}")).await;
-    let (code, text, _) = replay(column).await;
+    let (code, text, _) = replay(column, &[]).await;
     let named = text.contains(&format!("event {event} lane 1: DIFFERS"));
     assert!(code == Some(1) && named && text.contains(" 1 different, 0 parked"), "{text}");
 }
