@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shared_domain::draw::Chains;
-use shared_proto::TopicNames;
+use shared_proto::{Topic, TopicNames};
 use shared_runtime::auth::Verifier;
 use shared_runtime::clock::{SharedClock, SharedRandom};
 use shared_runtime::config::ConfigError;
@@ -49,6 +49,7 @@ pub use draw_runs::DrawRuns;
 pub use eraser::{EraseError, Eraser, check_key_encryption_key};
 pub use mirror::{Mirror, MirrorError};
 pub use relay::Relay;
+use relay::RelayParts;
 pub use reward_totals::RewardTotals;
 
 /// What the admin API is made of.
@@ -138,15 +139,17 @@ impl Admin {
     /// The relay over a producer, woken by this API's commands.
     pub fn relay<P: Producer>(&self, producer: Arc<P>) -> Relay<P> {
         let parts = &self.parts;
-        Relay::new(
-            parts.store.clone(),
-            producer,
-            Arc::clone(&parts.clock),
-            Arc::clone(&parts.random),
-            Arc::clone(&self.wake),
-            parts.close_grace,
-            self.alarms.clone(),
-        )
+        let relay = RelayParts {
+            store: parts.store.clone(),
+            clock: Arc::clone(&parts.clock),
+            random: Arc::clone(&parts.random),
+            wake: Arc::clone(&self.wake),
+            close_grace: parts.close_grace,
+            alarms: self.alarms.clone(),
+            ends: Arc::clone(&parts.ends),
+            activity_topic: parts.topics.name(Topic::Activity),
+        };
+        Relay::new(relay, producer)
     }
 
     /// What carries deletions out.

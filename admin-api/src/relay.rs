@@ -2,6 +2,7 @@
 //!
 //! It may be killed anywhere: what was published and not noted is published again, and workers apply a command once.
 
+mod earned;
 mod turns;
 
 use std::collections::BTreeMap;
@@ -12,15 +13,17 @@ use std::time::Duration;
 use shared_domain::{EventId, Millis};
 use shared_proto::{EVENT_ID, Lane, REQUEST_ID};
 use shared_runtime::clock::{SharedClock, SharedRandom};
+use shared_runtime::log::LogEnds;
 use shared_runtime::log::producer::{ProduceError, Producer, ToProduce};
 use shared_runtime::store::commands::{Change, Changed, CommandError, StaffRequest};
 use shared_runtime::store::error_class::StoreError;
 use shared_runtime::store::rows::OutboxRow;
-use shared_runtime::store::{STOCK_ADDED, Store};
+use shared_runtime::store::{CLOSED, STOCK_ADDED, Store};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::earned::{ActivityGate, Earned};
 use self::turns::{Turn, Turns};
 use crate::alarms::Alarms;
 
@@ -41,8 +44,10 @@ enum EventError {
     Store(#[from] StoreError),
     #[error("it has ended and could not be closed: {0}")]
     Close(CommandError),
-    #[error("command {0}: {1}")]
+    #[error("row {0} of the outbox: {1}")]
     Produce(i64, ProduceError),
+    #[error("where the activity lanes end is not known: {0}")]
+    Ends(String),
 }
 
 /// One relay; of several on one database, one at a time works.
@@ -58,36 +63,44 @@ struct Inner<P> {
     holder: [u8; 16],
     lease_until: AtomicI64,
     turns: Turns,
+    earned: Earned,
+    gate: ActivityGate,
     alarms: Alarms,
     /// Lanes that lagged at the last look.
     lagging: Mutex<BTreeMap<Lane, EventId>>,
 }
 
+/// What a relay works with besides the log that it writes to.
+pub(crate) struct RelayParts {
+    pub store: Store,
+    pub clock: SharedClock,
+    pub random: SharedRandom,
+    /// Wakes it.
+    pub wake: Arc<Notify>,
+    pub close_grace: Duration,
+    pub alarms: Alarms,
+    pub ends: Arc<dyn LogEnds>,
+    /// Full name of the activities' topic.
+    pub activity_topic: String,
+}
+
 impl<P: Producer> Relay<P> {
-    /// A relay that is woken by `wake`.
-    pub(crate) fn new(
-        store: Store,
-        producer: Arc<P>,
-        clock: SharedClock,
-        random: SharedRandom,
-        wake: Arc<Notify>,
-        close_grace: Duration,
-        alarms: Alarms,
-    ) -> Self {
-        let holder = random.id();
-        let close_grace_ms = i64::try_from(close_grace.as_millis()).unwrap_or(i64::MAX);
-        let (lease_until, turns) = (AtomicI64::new(i64::MIN), Turns::default());
+    pub(crate) fn new(parts: RelayParts, producer: Arc<P>) -> Self {
+        let holder = parts.random.id();
+        let close_grace_ms = i64::try_from(parts.close_grace.as_millis()).unwrap_or(i64::MAX);
         Self(Arc::new(Inner {
-            store,
+            gate: ActivityGate::new(parts.store.clone(), parts.ends, parts.activity_topic),
+            store: parts.store,
             producer,
-            clock,
-            random,
-            wake,
+            clock: parts.clock,
+            random: parts.random,
+            wake: parts.wake,
             close_grace_ms,
             holder,
-            lease_until,
-            turns,
-            alarms,
+            lease_until: AtomicI64::new(i64::MIN),
+            turns: Turns::default(),
+            earned: Earned::default(),
+            alarms: parts.alarms,
             lagging: Mutex::default(),
         }))
     }
@@ -146,6 +159,8 @@ impl<P: Producer> Relay<P> {
             let relay = Arc::clone(relay);
             events.spawn(async move { relay.take_turn(turn).await });
         }
+        let earned = Arc::clone(relay);
+        events.spawn(async move { earned.publish_earned().await });
         relay.settle().await?;
         Ok(true)
     }
@@ -222,6 +237,10 @@ impl<P: Producer> Inner<P> {
                 if held_back || now >= self.lease_until.load(Ordering::Acquire) {
                     return Ok(());
                 }
+                let closes = command.first().is_some_and(|row| row.kind == CLOSED);
+                if closes && !self.gate.lets_close(event, now).await? {
+                    return Ok(());
+                }
                 let lanes = futures::future::join_all(command.iter().map(|row| self.publish_row(row))).await;
                 lanes.into_iter().collect::<Result<(), _>>()?;
             }
@@ -287,7 +306,9 @@ impl<P: Producer> Inner<P> {
             }
         }
         self.name_lagging(now).await?;
-        let age = self.store.oldest_unsettled().await?.map_or(0, |since| (now - since).max(0));
+        self.alarms.set("activities", self.gate.alarms(now));
+        let oldest = [self.store.oldest_unsettled().await?, self.store.oldest_earned().await?];
+        let age = oldest.into_iter().flatten().min().map_or(0, |since| (now - since).max(0));
         metrics::gauge!("event_outbox_age_seconds").set(age as f64 / 1000.0);
         Ok(())
     }

@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde_json::Value;
 use shared_domain::{
     Approval, ComplianceDraft, DrawDraft, EntryStatus, EventDefinition, EventDraft, EventId, EventPeriod,
-    EventStatus, EventType, Lifecycle, LimitsDraft, Millis, Reason, RewardDraft, StockDraft, public_status,
+    EventStatus, EventType, Lifecycle, LimitsDraft, Millis, MissionDraft, Reason, RewardDraft, StockDraft,
+    public_status,
 };
 use shared_proto::v1::log_record::Kind;
 use shared_runtime::store::commands::{CommandView, EventFacts};
@@ -172,7 +173,9 @@ fn recreated(row: &EventRow) -> EventDraft {
         max_entries_per_member: of.and_then(|d| d.max_entries_per_member),
         stock: stock.map(|(name, n)| StockDraft { option: name.as_str().to_owned(), count: *n }).collect(),
         reward: of.map(|d| RewardDraft::from(&d.reward)),
-        missions: Vec::new(),
+        missions: of
+            .map(|d| d.missions.iter().map(|mission| MissionDraft::of(mission, &d.options)).collect())
+            .unwrap_or_default(),
         contact_collection: of.map(|d| d.contact_collection).unwrap_or_default(),
         claim_until: of.map(|d| moment(d.claim_until)),
         draw: of.and_then(|d| d.draw.as_ref()).map(DrawDraft::from),

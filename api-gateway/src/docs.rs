@@ -6,6 +6,7 @@ use shared_domain::draw::DrawRecord;
 use shared_runtime::http::openapi::{id, integer, text, uuid};
 use shared_runtime::http::{About, Operation};
 
+use crate::activities;
 use crate::entries::{Accepted, EntryBody};
 use crate::entry_view::EntryJson;
 use crate::events_view::{EventJson, EventsJson};
@@ -21,6 +22,7 @@ pub(crate) const ABOUT: About = About {
 const EVENTS: &str = "Events";
 const ENTRIES: &str = "Entries";
 const DRAWS: &str = "Draws";
+const MISSIONS: &str = "Missions";
 const ENTRY: &str = "0191d0e6-8f6a-8abc-8def-0123456789ab";
 const RECEIPT: &str = "AQAFbG9nLTEAAAAAAAAAKgAAAAAAAAAAAAAAAA";
 
@@ -86,6 +88,37 @@ pub(crate) fn enter(body_limit: usize) -> Operation {
         .violation("IDEMPOTENCY_KEY_REQUIRED", "header:Idempotency-Key", "is required by this event")
         .problem(429, "TRY_AGAIN", "over the event's or the member's limit, or the queue is full; never means lost")
         .problem(503, "OUTCOME_UNKNOWN", "no acknowledgement in time; ask again with the same member and key, it counts once")
+}
+
+pub(crate) fn report(body_limit: usize) -> Operation {
+    let id = "5f0c8a64-7d1e-4b0a-9c3b-6a1f2e4d5c7b";
+    let body = json!({"activity_id": id, "mission_type": "STEP_COUNT", "value": 9000, "occurred_at": "2026-03-01T08:59:30.000Z"});
+    Operation::new("report", "What a member did, for missions")
+        .about(
+            "It counts for every open event with a mission of that type, by the missions that are open at this moment. \
+             Repeats are harmless: of steps the latest value counts (by `occurred_at`, then the larger), of days and of \
+             friends the set. A member's own token speaks for that member, and for missions with `self_reported`. With \
+             the scope activities:write, for anybody, and up to 500 at once (256 KiB), each judged by itself.",
+        )
+        .tag(MISSIONS)
+        .caller(&[activities::SCOPE])
+        .body::<activities::Body>(true, body_limit.max(activities::BATCH_BYTES), body)
+        .answer::<activities::Answer>(202, "The log has it", json!({"activity_id": id, "events": [42]}))
+        .answer::<activities::Answer>(
+            202,
+            "Many: what became of each, in their order",
+            json!({"results": [
+                {"activity_id": id, "events": [42]},
+                {"activity_id": id, "events": [], "code": "INVALID_REQUEST",
+                 "errors": [{"pointer": "/value", "detail": "must be between 0 and 200000"}]},
+            ]}),
+        )
+        .problem(403, "FORBIDDEN", "another member's, several at once, or no mission that takes a member's own word")
+        .violation("INVALID_REQUEST", "/value", "must be between 0 and 200000")
+        .violation("INVALID_REQUEST", "/friend_id", "must be somebody else")
+        .violation("INVALID_REQUEST", "/occurred_at", "must not lie in the future")
+        .problem(429, "TRY_AGAIN", "over the member's limit, or the queue is full")
+        .problem(503, "OUTCOME_UNKNOWN", "no acknowledgement in time; report it again, it counts once")
 }
 
 pub(crate) fn get_draw() -> Operation {

@@ -315,7 +315,7 @@ impl<P: Producer> Publish<P> {
     }
 }
 
-const SCHEMA_VERSION_TEXT: &str = "1";
+pub(crate) const SCHEMA_VERSION_TEXT: &str = "1";
 // The header is a literal so that no request formats it.
 const _: () = assert!(SUPPORTED_SCHEMA_VERSION == 1);
 

@@ -2,6 +2,7 @@
 //!
 //! No entry request touches the database: what it needs to know is in a [`snapshot`] that a background task renews.
 
+mod activities;
 mod claim;
 mod contact;
 mod docs;
@@ -24,7 +25,7 @@ use std::time::Duration;
 
 use http::Method;
 use metrics::Counter;
-use shared_proto::TopicNames;
+use shared_proto::{Topic, TopicNames};
 use shared_runtime::auth::Verifier;
 use shared_runtime::clock::{SharedClock, SharedRandom};
 use shared_runtime::config::ConfigError;
@@ -60,6 +61,9 @@ pub struct GatewayArgs {
     /// Requests a second of one member to one event without a limit of its own; 0 admits nobody
     #[arg(long, env, default_value_t = 5)]
     pub member_rate_limit_per_second: i64,
+    /// Activities a second of one member; 0 admits nobody
+    #[arg(long, env, default_value_t = 10)]
+    pub activity_rate_limit_per_second: i64,
     /// How often definitions, stock and progress are read
     #[arg(long, env, default_value = "200ms", value_parser = humantime::parse_duration)]
     pub snapshot_interval: Duration,
@@ -81,6 +85,7 @@ impl Default for GatewayArgs {
             rate_limit_per_second: 5_000,
             raffle_rate_limit_per_second: 5_000,
             member_rate_limit_per_second: 5,
+            activity_rate_limit_per_second: 10,
             snapshot_interval: Duration::from_millis(200),
             max_streams: 20_000,
             stream_heartbeat: Duration::from_secs(15),
@@ -99,6 +104,7 @@ impl GatewayArgs {
             ("RATE_LIMIT_PER_SECOND", self.rate_limit_per_second),
             ("RAFFLE_RATE_LIMIT_PER_SECOND", self.raffle_rate_limit_per_second),
             ("MEMBER_RATE_LIMIT_PER_SECOND", self.member_rate_limit_per_second),
+            ("ACTIVITY_RATE_LIMIT_PER_SECOND", self.activity_rate_limit_per_second),
         ] {
             if limit < 0 {
                 return Err(ConfigError::new(setting, "must be at least 0"));
@@ -139,6 +145,8 @@ pub struct GatewayParts<P> {
     pub args: GatewayArgs,
     /// Names of the topics that events may be carried by.
     pub topics: TopicNames,
+    /// Partitions of the activities' topic.
+    pub activity_partitions: Vec<i32>,
 }
 
 impl<P> std::fmt::Debug for GatewayParts<P> {
@@ -158,6 +166,8 @@ pub struct Edge<P> {
     backlog: Option<Arc<BacklogGuard>>,
     args: GatewayArgs,
     topics: TopicNames,
+    activity_topic: String,
+    activity_partitions: Vec<i32>,
     presence: Presence,
     event_limit: LeasedRateLimit,
     member_limit: MemberRateLimit,
@@ -168,6 +178,7 @@ pub struct Edge<P> {
     draws: Draws,
     streams: Arc<Semaphore>,
     accepted: Counter,
+    activities_accepted: Counter,
 }
 
 impl<P> std::fmt::Debug for Edge<P> {
@@ -189,7 +200,18 @@ impl<P> Clone for Gateway<P> {
 impl<P: Producer> Gateway<P> {
     /// A gateway that has read nothing yet: until [`spawn_background`](Self::spawn_background) has, it answers 503.
     pub fn new(parts: GatewayParts<P>) -> Self {
-        let GatewayParts { producer, store, redis, verifier, clock, random, backlog, args, topics } = parts;
+        let GatewayParts {
+            producer,
+            store,
+            redis,
+            verifier,
+            clock,
+            random,
+            backlog,
+            args,
+            topics,
+            activity_partitions,
+        } = parts;
         let presence = Presence::default();
         Self(Arc::new(Edge {
             event_limit: LeasedRateLimit::new(redis.clone(), presence.clone(), Arc::clone(&random)),
@@ -202,6 +224,9 @@ impl<P: Producer> Gateway<P> {
             draws: Draws::default(),
             streams: Arc::new(Semaphore::new(args.max_streams.min(Semaphore::MAX_PERMITS))),
             accepted: metrics::counter!("event_entries_accepted_total"),
+            activities_accepted: metrics::counter!("event_activities_accepted_total"),
+            activity_topic: topics.name(Topic::Activity),
+            activity_partitions,
             producer,
             store,
             redis,
@@ -243,6 +268,7 @@ impl<P: Producer> Gateway<P> {
             .route(Method::POST, "/v1/events/{event_id}/entries", entries::post, docs::enter(limit))
             .route(Method::GET, "/v1/events/{event_id}/draw", draw_view::record, docs::get_draw())
             .route(Method::GET, "/v1/events/{event_id}/draw/entrants", draw_view::list, docs::get_entrants())
+            .route(Method::POST, "/v1/activities", activities::post, docs::report(limit))
             .route(Method::GET, "/v1/entries/{entry_id}", entry_view::get, docs::get_entry())
             .route(Method::GET, "/v1/entries/{entry_id}/stream", stream::get, docs::stream_entry())
             .route(Method::POST, "/v1/entries/{entry_id}/claim", claim::post, docs::claim(limit))

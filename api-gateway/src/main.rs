@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use api_gateway::{Gateway, GatewayArgs, GatewayParts};
 use clap::Args;
+use shared_proto::Topic;
 use shared_runtime::auth::{Audiences, AuthArgs};
 use shared_runtime::clock::{SharedRandom, SystemClock, SystemRandom};
 use shared_runtime::config::StartError;
-use shared_runtime::log::{KafkaArgs, KafkaProducer, check_topics};
+use shared_runtime::log::{KafkaArgs, KafkaProducer, check_topics, partitions_of};
 use shared_runtime::redis::{RedisArgs, RedisClient};
 use shared_runtime::service::{self, Binary, Process};
 use shared_runtime::store::{DatabaseArgs, Store};
@@ -53,7 +54,8 @@ async fn start(args: GatewayProcessArgs, process: &Process) -> Result<(), StartE
     let store = Store::of(&args.database)?;
     let redis = RedisClient::new(&args.redis, Arc::clone(&random))?;
     let verifier = args.auth.build(Audiences::Members, &[args.gateway.public_addr]).await?;
-    check_topics(&args.kafka).await?;
+    let topics = check_topics(&args.kafka).await?;
+    let activity_topic = args.kafka.topics().name(Topic::Activity);
     let producer = Arc::new(KafkaProducer::connect(&args.kafka).await?);
     let parts = GatewayParts {
         producer: Arc::clone(&producer),
@@ -63,6 +65,7 @@ async fn start(args: GatewayProcessArgs, process: &Process) -> Result<(), StartE
         clock: Arc::new(SystemClock),
         random,
         backlog: None,
+        activity_partitions: (0..partitions_of(&topics, &activity_topic)).collect(),
         topics: args.kafka.topics(),
         args: args.gateway,
     };

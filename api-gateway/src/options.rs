@@ -78,6 +78,7 @@ mod tests {
             max_entries_per_member: None,
             options: options.iter().map(|name| (OptionName::new(*name).unwrap(), 1)).collect(),
             reward: Reward::Fixed(1),
+            missions: Vec::new(),
             contact_collection: ContactCollection::None,
             claim_until: 1,
             topic: String::new(),

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use shared_domain::{
-    EventDefinition, EventId, EventKeys, EventStatus, EventType, Lifecycle, Millis, public_status,
+    EventDefinition, EventId, EventKeys, EventStatus, EventType, Lifecycle, Millis, MissionType,
+    public_status,
 };
 use shared_proto::{Lane, TopicNames};
 use shared_runtime::http::Problem;
@@ -144,6 +145,8 @@ pub(crate) struct Snapshot {
     events: HashMap<EventId, Arc<EventView>>,
     /// Ids in order, for lists.
     pub ids: Vec<EventId>,
+    /// Missions of every event, by type: in the order of the events and their missions.
+    missions: HashMap<MissionType, Vec<(Arc<EventView>, u16)>>,
     /// Versions of events that this build cannot read, so that they are not read each tick.
     unreadable: HashMap<EventId, i64>,
 }
@@ -151,6 +154,11 @@ pub(crate) struct Snapshot {
 impl Snapshot {
     pub(crate) fn event(&self, id: EventId) -> Option<&Arc<EventView>> {
         self.events.get(&id)
+    }
+
+    /// Missions of a type with their events, by event and index.
+    pub(crate) fn missions(&self, of: MissionType) -> &[(Arc<EventView>, u16)] {
+        self.missions.get(&of).map_or(&[], Vec::as_slice)
     }
 
     pub(crate) fn is_fresh(&self) -> bool {
@@ -314,6 +322,7 @@ fn assemble(
     }
     let mut ids = Vec::with_capacity(facts.len());
     let mut events = HashMap::with_capacity(facts.len());
+    let mut missions: HashMap<MissionType, Vec<(Arc<EventView>, u16)>> = HashMap::new();
     for (id, _) in &rows.versions {
         let Some(facts) = facts.get(id) else { continue };
         let lanes = lanes.get(id).map_or(&[][..], Vec::as_slice);
@@ -330,9 +339,13 @@ fn assemble(
         (view.limit, view.member_limit) = limits(facts, live, args);
         view.high_traffic = live.high_traffic.or(facts.high_traffic).unwrap_or(false);
         ids.push(*id);
-        events.insert(*id, Arc::new(view));
+        let view = Arc::new(view);
+        for (mission, index) in view.facts.definition.missions.iter().zip(0..) {
+            missions.entry(mission.mission_type).or_default().push((Arc::clone(&view), index));
+        }
+        events.insert(*id, view);
     }
-    Snapshot { taken_at, events, ids, unreadable }
+    Snapshot { taken_at, events, ids, missions, unreadable }
 }
 
 fn limits(facts: &EventFacts, live: LivePolicy, args: &GatewayArgs) -> (i64, i64) {

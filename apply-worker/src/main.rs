@@ -1,4 +1,4 @@
-//! `apply-worker`: decides entries of FCFS and general events; several instances share the lanes.
+//! `apply-worker`: decides entries of FCFS and general events, and counts activities; several instances share the lanes.
 
 use std::process::ExitCode;
 
@@ -11,11 +11,11 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 const BINARY: Binary = Binary {
     name: env!("CARGO_PKG_NAME"),
     version: env!("CARGO_PKG_VERSION"),
-    about: "Decides entries of FCFS and general events",
+    about: "Decides entries of FCFS and general events, and counts members' activities for missions",
     ops_addr: "127.0.0.1:9092",
 };
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    shared_runtime::worker::main(BINARY, apply_worker::ROLE).await
+    shared_runtime::worker::main(BINARY, &apply_worker::ROLES).await
 }

@@ -60,6 +60,7 @@ fn definition(column: &Column, event_type: EventType, reward: Reward) -> EventDe
         max_entries_per_member: None,
         options: if raffle { vec![] } else { vec![(OptionName::new("DEFAULT").expect("name"), 20)] },
         reward,
+        missions: Vec::new(),
         contact_collection: ContactCollection::None,
         claim_until: 4_102_444_800_000,
         contact_key: None,

@@ -103,12 +103,13 @@ impl System {
         store.ping().await.map_err(|e| StartError::unreachable("DATABASE_URL", e))?;
         let names = args.kafka.topics();
         // Embedded, the log goes with the process.
-        let (event_topics, retention, log_life) = if embedded {
-            (EventTopics::new(&names, |_| EMBEDDED_LANES), None, Some(Duration::ZERO))
+        let (event_topics, activity_lanes, retention, log_life) = if embedded {
+            (EventTopics::new(&names, |_| EMBEDDED_LANES), EMBEDDED_LANES, None, Some(Duration::ZERO))
         } else {
             let states = check_topics(&args.kafka).await?;
             (
                 EventTopics::new(&names, |name| partitions_of(&states, name)),
+                partitions_of(&states, &names.name(Topic::Activity)),
                 shortest_retention(&args.kafka, &states),
                 longest_life(&args.kafka, &states),
             )
@@ -137,6 +138,7 @@ impl System {
             random: random.clone(),
             backlog: guard.clone(),
             topics: args.kafka.topics(),
+            activity_partitions: (0..activity_lanes).collect(),
             args: args.gateway,
         };
         let admin = AdminParts {
@@ -171,7 +173,7 @@ impl System {
         let (public_addr, worker_stop) = Gateway::start(gateway, life).await?;
         let budget = life.drain_budget();
         let mut states = Vec::new();
-        for (name, role) in [("apply worker", apply_worker::ROLE), ("raffle worker", raffle_worker::ROLE)] {
+        for role in apply_worker::ROLES.into_iter().chain([raffle_worker::ROLE]) {
             let parts = RoleParts {
                 kafka: args.kafka.clone(),
                 store: store.clone(),
@@ -185,7 +187,9 @@ impl System {
             };
             states.push(parts.state.subscribe());
             let stop = worker_stop.clone();
-            life.spawn_with_budget(name, budget * 2, async move { role.run(parts, stop, budget).await });
+            life.spawn_with_budget(role.group.clone(), budget * 2, async move {
+                role.run(parts, stop, budget).await
+            });
         }
         // On Kafka other instances may own the lanes. Here these workers do, and no event opens before they read them.
         if embedded {
@@ -309,7 +313,7 @@ mod tests {
         args.decision_key.decision_key_file = None;
         let system = System::start(args, &life).await.unwrap();
         let cursors = system.store.progress_rows().await.unwrap();
-        assert_eq!(cursors.len(), 2 * EMBEDDED_LANES as usize, "the workers have a cursor in every lane");
+        assert_eq!(cursors.len(), 3 * EMBEDDED_LANES as usize, "the workers have a cursor in every lane");
         life.begin_shutdown();
         assert!(life.finish().await);
     }

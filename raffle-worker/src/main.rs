@@ -17,5 +17,5 @@ const BINARY: Binary = Binary {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    shared_runtime::worker::main(BINARY, raffle_worker::ROLE).await
+    shared_runtime::worker::main(BINARY, &[raffle_worker::ROLE]).await
 }

@@ -4,6 +4,7 @@
 
 mod changes;
 mod state;
+mod weight;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use crate::{
 };
 
 pub use changes::{CommandOutcome, DecidedCommand, DecidedEntry, Decisions, Fold, Undecidable};
-pub use state::{EventInLane, Known, LaneState, LogEntry};
+pub use state::{EventInLane, Known, LaneState, LogEntry, Weighed};
 
 /// Judges `records` (one lane, ascending offsets) from the states in `events`.
 ///
@@ -29,7 +30,7 @@ pub fn decide<'r>(
 ) -> Result<Fold, Undecidable> {
     let records = records.into_iter();
     let (most, _) = records.size_hint();
-    let mut new_entries = foldhash::HashSet::default();
+    let mut new_entries = foldhash::HashMap::default();
     new_entries.reserve(most);
     let mut decisions = Decisions::default();
     decisions.entries.reserve(most);
@@ -53,7 +54,8 @@ pub fn decide<'r>(
 struct Folder<'k> {
     fold: Fold,
     known: &'k Known,
-    new_entries: foldhash::HashSet<(EventId, EntryId)>,
+    /// Entries of this batch, by their place in its decisions.
+    new_entries: foldhash::HashMap<(EventId, EntryId), usize>,
     new_commands: HashSet<[u8; 16]>,
     member_entries: HashMap<(EventId, MemberId), u32>,
 }
@@ -62,7 +64,8 @@ impl Folder<'_> {
     fn step(&mut self, record: &LogEntry) -> Result<(), String> {
         match &record.kind {
             Kind::Entry(entry) => self.entry(record, entry),
-            Kind::WeightAdded(_) => Err("WeightAdded is not supported by this build".into()),
+            Kind::WeightAdded(added) => self.weight(record, added),
+            Kind::Activity(_) => Err("an activity in an event's lane".into()),
             Kind::Scheduled(c) => self.command(record, &c.command_id, |f| f.schedule(record, c)),
             Kind::StockAdded(c) => self.command(record, &c.command_id, |f| f.add_stock(record, c)),
             Kind::ApprovalChanged(c) => self.command(record, &c.command_id, |f| f.change_approval(record, c)),
@@ -188,10 +191,11 @@ impl Folder<'_> {
             // Without its event there is no row to write; an operator may only let it go.
             return if given_up { Ok(()) } else { Err("event was not scheduled in this lane".into()) };
         };
-        if self.known.entries.contains(&key) || !self.new_entries.insert(key) {
+        if self.known.entries.contains(&key) || self.new_entries.contains_key(&key) {
             self.fold.decisions.repeats += 1;
             return Ok(());
         }
+        self.new_entries.insert(key, self.fold.decisions.entries.len());
         let member = (record.event_id, entry.member_id);
         let earlier = event
             .definition
@@ -246,6 +250,7 @@ impl Folder<'_> {
             amount,
             rank,
             accepted_at: entry.accepted_at_ms,
+            missions: 0,
         });
         Ok(())
     }

@@ -2,10 +2,11 @@
 
 use shared_proto::v1;
 
-use crate::draw::{BeaconRound, DrawMethod, DrawRules};
+use crate::draw::{BeaconRound, DrawMethod, DrawRules, WEIGHT_MAX};
+use crate::mission::MISSIONS_MAX;
 use crate::{
-    AmountRange, Approval, ContactCollection, Digest, EventPeriod, EventType, Hex32, Millis, OptionName,
-    Reward, RuleError, TargetRange,
+    AmountRange, Approval, ContactCollection, Digest, EventKeys, EventPeriod, EventType, Hex32, Millis,
+    Mission, OptionName, Reward, RuleError, TargetRange,
 };
 
 /// The rules that this build decides by. An event keeps the version it was scheduled under.
@@ -61,6 +62,8 @@ pub struct EventDefinition {
     pub options: Vec<(OptionName, i64)>,
     /// What a winner gets.
     pub reward: Reward,
+    /// What earns entries, or chances in a raffle; at most [`MISSIONS_MAX`](crate::MISSIONS_MAX).
+    pub missions: Vec<Mission>,
     /// Contact data.
     pub contact_collection: ContactCollection,
     /// Until when a winner may claim.
@@ -97,6 +100,11 @@ impl EventDefinition {
             .iter()
             .position(|(option, _)| option.as_str() == name)
             .and_then(|i| u16::try_from(i).ok())
+    }
+
+    /// The keyed functions of its entry ids and receipts.
+    pub fn keys(&self) -> EventKeys {
+        EventKeys::new(&self.salt)
     }
 
     /// Whether all entries must go through one lane: something is decided by their order (DESIGN section 4).
@@ -150,7 +158,7 @@ impl EventDefinition {
                     }
                 }),
             }),
-            missions: Vec::new(),
+            missions: self.missions.iter().map(Mission::to_record).collect(),
             contact_collection: match self.contact_collection {
                 ContactCollection::None => v1::ContactCollection::None,
                 ContactCollection::AfterWin => v1::ContactCollection::AfterWin,
@@ -173,9 +181,6 @@ impl EventDefinition {
     pub fn from_record(record: &v1::Scheduled) -> Result<Self, DefinitionError> {
         if record.rules_version != RULES_VERSION {
             return Err(DefinitionError::RulesVersion(record.rules_version));
-        }
-        if !record.missions.is_empty() {
-            return Err(DefinitionError::Unsupported("missions"));
         }
         let event_type = match record.r#type() {
             v1::EventType::General => EventType::General,
@@ -215,6 +220,7 @@ impl EventDefinition {
                 .then_some(record.max_entries_per_member),
             options,
             reward,
+            missions: record.missions.iter().map(Mission::from_record).collect::<Result<_, _>>()?,
             contact_collection: match record.contact_collection() {
                 v1::ContactCollection::None => ContactCollection::None,
                 v1::ContactCollection::AtApply => ContactCollection::AtApply,
@@ -248,6 +254,11 @@ impl EventDefinition {
         Ok(definition)
     }
 
+    /// Chances of an entry with every mission completed.
+    fn heaviest_entry(&self) -> u64 {
+        1 + self.missions.iter().filter_map(|mission| mission.weight).map(u64::from).sum::<u64>()
+    }
+
     /// What must go together.
     fn check_parts(&self) -> Result<(), DefinitionError> {
         let raffle = self.event_type == EventType::Raffle;
@@ -265,6 +276,11 @@ impl EventDefinition {
             && (self.draw.is_none() || self.draw_commitment.is_none() || self.wrapped_keys.seed.is_empty())
         {
             "RAFFLE without its draw"
+        } else if self.missions.len() > MISSIONS_MAX || self.heaviest_entry() > u64::from(WEIGHT_MAX) {
+            "this many missions"
+        } else if self.missions.iter().any(|m| m.option.is_some_and(|o| usize::from(o) >= self.options.len()))
+        {
+            "a mission for an option that there is not"
         } else {
             return Ok(());
         };
@@ -327,6 +343,7 @@ pub(crate) fn approval_of(record: &v1::Approval) -> Result<Approval, DefinitionE
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::MissionType;
 
     fn raffle() -> EventDefinition {
         let hash = "52db9ba70e0cc0f6eaf7803dd07447a1f5477735fd3f661792ba94600c84e971";
@@ -347,6 +364,14 @@ mod tests {
             max_entries_per_member: None,
             options: vec![],
             reward: Reward::AverageRandom(TargetRange::new(range, 4).expect("target")),
+            missions: vec![Mission {
+                title: "Bring friends".into(),
+                mission_type: MissionType::FriendInvite,
+                goal_value: 3,
+                self_reported: true,
+                option: None,
+                weight: Some(5),
+            }],
             contact_collection: ContactCollection::AfterWin,
             claim_until: 5,
             topic: "event-raffle-topic".into(),
@@ -369,7 +394,7 @@ mod tests {
     #[test]
     fn records_that_lack_a_part_are_refused() {
         type Change = fn(&mut EventDefinition);
-        let changes: [(&str, Change); 8] = [
+        let changes: [(&str, Change); 11] = [
             ("AT_APPLY without a contact key", |d| {
                 (d.contact_collection, d.contact_key) = (ContactCollection::AtApply, None)
             }),
@@ -379,6 +404,9 @@ mod tests {
             ("RAFFLE without max_winners", |d| d.max_winners = None),
             ("RAFFLE with stock", |d| d.options.push((OptionName::new("A").expect("name"), 1))),
             ("a random reward without its key", |d| d.wrapped_keys.reward_key.clear()),
+            ("this many missions", |d| d.missions = vec![d.missions[0].clone(); 64]),
+            ("this many missions", |d| d.missions[0].weight = Some(1_000)),
+            ("a mission for an option that there is not", |d| d.missions[0].option = Some(0)),
             ("this number of lanes", |d| {
                 d.draw = Some(DrawRules { method: DrawMethod::Arrival, ..Default::default() })
             }),

@@ -32,6 +32,13 @@ pub fn digest_step(
     Sha256::digest(bytes).into()
 }
 
+/// `SHA-256(digest | "weight/v1" | entry id | mission index | weight)`: a mission's chances, integers of 2 bytes big-endian.
+pub fn weight_step(digest: &Digest, entry_id: &EntryId, mission: u16, weight: u16) -> Digest {
+    let hash = Sha256::new().chain_update(digest).chain_update(b"weight/v1");
+    let hash = hash.chain_update(entry_id.as_bytes()).chain_update(mission.to_be_bytes());
+    hash.chain_update(weight.to_be_bytes()).finalize().into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,5 +57,8 @@ mod tests {
         );
         let hex: String = step.iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(hex, "eeee3ffe770a4eaa1307526b65b752d7a7d332f11bc7126c70de37b82037462e");
+        let step = weight_step(&DIGEST_START, &EntryId::from_bytes([0x11; 16]), 2, 300);
+        let hex: String = step.iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(hex, "032353e68e7c08ada707ed477cb28156534b2f8cca98b4a9cf31a1d21e265551");
     }
 }

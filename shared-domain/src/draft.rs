@@ -2,6 +2,7 @@
 
 mod check;
 mod draw;
+mod mission;
 mod reward;
 
 use chrono::{DateTime, Utc};
@@ -13,6 +14,7 @@ use crate::{ComplianceDraft, ContactCollection, EventType, OptionName, RuleError
 pub use check::check_draft;
 pub(crate) use check::check_text;
 pub use draw::{BeaconDraft, DrawDraft};
+pub use mission::MissionDraft;
 pub use reward::RewardDraft;
 
 /// Body of `POST /admin/v1/events` (API "EventDraft").
@@ -62,8 +64,8 @@ pub struct EventDraft {
     pub reward: Option<RewardDraft>,
     /// Missions that earn entries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schema(value_type = Vec<Object>)]
-    pub missions: Vec<serde_json::Value>,
+    #[schema(max_items = 63)]
+    pub missions: Vec<MissionDraft>,
     /// Defaults to AFTER_WIN.
     #[serde(default)]
     pub contact_collection: ContactCollection,

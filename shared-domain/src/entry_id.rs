@@ -68,11 +68,25 @@ impl EventKeys {
     /// `HMAC-SHA256(salt, member [| key])[..16]` as a UUIDv8; `key` is the Idempotency-Key where duplicates are
     /// allowed.
     pub fn entry_id(&self, member: MemberId, key: Option<&str>) -> EntryId {
+        self.id_of(member, key.map_or(&[], str::as_bytes))
+    }
+
+    /// Id of the entry that a mission earns: the member's own where there is one a member, otherwise one a mission.
+    pub fn mission_entry_id(&self, member: MemberId, mission: u16, duplicates_allowed: bool) -> EntryId {
+        if !duplicates_allowed {
+            return self.entry_id(member, None);
+        }
+        // No Idempotency-Key begins with NUL: those are printable.
+        let mut key = *b"\0mission/v1\0\0";
+        let end = key.len() - 2;
+        key[end..].copy_from_slice(&mission.to_be_bytes());
+        self.id_of(member, &key)
+    }
+
+    fn id_of(&self, member: MemberId, key: &[u8]) -> EntryId {
         let mut mac = self.entry.clone();
         mac.update(&member.to_be_bytes());
-        if let Some(key) = key {
-            mac.update(key.as_bytes());
-        }
+        mac.update(key);
         let full = mac.finalize().into_bytes();
         let mut id = [0u8; 16];
         id.copy_from_slice(&full[..16]);
@@ -117,6 +131,9 @@ mod tests {
         assert_ne!(id, keys.entry_id(43, None));
         assert_ne!(id, keys.entry_id(42, Some("a")));
         assert_ne!(id, EventKeys::new(&[2; 32]).entry_id(42, None));
+        assert_eq!(id, keys.mission_entry_id(42, 3, false));
+        let earned = [keys.mission_entry_id(42, 3, true), keys.mission_entry_id(42, 4, true)];
+        assert!(earned[0] != earned[1] && !earned.contains(&id));
         let uuid = Uuid::from_bytes(*id.as_bytes());
         assert_eq!((uuid.get_version_num(), uuid.get_variant()), (8, uuid::Variant::RFC4122));
         assert_eq!(EntryId::parse(&id.to_string()), Some(id));

@@ -12,6 +12,7 @@ pub mod draw;
 mod entry_id;
 mod hex;
 mod misfit;
+mod mission;
 mod outcome;
 mod patch;
 mod public_status;
@@ -23,17 +24,22 @@ pub use approval_draft::ComplianceDraft;
 pub use contact::Contact;
 pub use decide::{
     CommandOutcome, DecidedCommand, DecidedEntry, Decisions, EventInLane, Fold, Known, LaneState, LogEntry,
-    Undecidable, decide,
+    Undecidable, Weighed, decide,
 };
 pub use definition::{DefinitionError, EventDefinition, RULES_VERSION, WrappedKeys};
-pub use digest::{DIGEST_START, Digest, digest_step};
+pub use digest::{DIGEST_START, Digest, digest_step, weight_step};
 use draft::check_text;
 pub use draft::{
-    BeaconDraft, DrawDraft, EventDraft, LimitsDraft, RewardDraft, StockDraft, Violation, check_draft,
+    BeaconDraft, DrawDraft, EventDraft, LimitsDraft, MissionDraft, RewardDraft, StockDraft, Violation,
+    check_draft,
 };
 pub use entry_id::{EntryId, EventKeys};
 pub use hex::{Hex32, HexBytes, HexError};
 pub use misfit::misfit_text;
+pub use mission::{
+    ActivityReport, Completion, Count, Counted, MAX_AGE_MS, MISSIONS_MAX, MarkKey, Measure, Mission,
+    MissionType, MissionWeights, Progress, ProgressKey, SELF_REPORTED_MAX_AGE_MS, StampError, counts, tally,
+};
 pub use outcome::{EntryStatus, Reason};
 pub use patch::{patch_draft, patch_text, patches_text_only};
 pub use public_status::{EventStatus, Lifecycle, public_status};

@@ -59,6 +59,7 @@ fn check_ids(kind: &Kind) -> Result<(), DecodeError> {
         Kind::Rejected(c) => (&c.command_id, "command id"),
         Kind::Closed(c) => (&c.command_id, "command id"),
         Kind::Deleted(c) => (&c.command_id, "command id"),
+        Kind::Activity(a) => (&a.activity_id, "activity id"),
     };
     if id.len() == 16 {
         Ok(())

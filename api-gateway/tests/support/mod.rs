@@ -124,6 +124,7 @@ pub fn definition(id: i64, options: &[(&str, i64)]) -> EventDefinition {
         max_entries_per_member: None,
         options: options.iter().map(|(name, count)| (OptionName::new(*name).unwrap(), *count)).collect(),
         reward: Reward::Fixed(7),
+        missions: Vec::new(),
         contact_collection: ContactCollection::None,
         claim_until: now() + HOUR,
         topic: TopicNames::default().name(Topic::Apply),
@@ -189,6 +190,7 @@ impl Edge {
             backlog,
             args,
             topics: TopicNames::default(),
+            activity_partitions: (0..4).collect(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();

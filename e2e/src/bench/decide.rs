@@ -142,6 +142,7 @@ async fn transaction_a_message(column: &Column, messages: u64) -> Sample {
             log_offset: offset,
             accepted_at: entry.accepted_at_ms,
             decided_at: entry.accepted_at_ms,
+            missions: 0,
         };
         conn.transaction(async |tx| {
             let stock = event_stock::table

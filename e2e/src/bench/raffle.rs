@@ -123,6 +123,7 @@ fn row(i: i64, lanes: i64) -> EntryRow {
         log_offset: i / lanes,
         accepted_at: 1_700_000_000_000,
         decided_at: 1_700_000_000_000,
+        missions: 0,
     }
 }
 

@@ -30,6 +30,8 @@ pub struct DecidedEntry {
     pub rank: Option<i64>,
     /// When the gateway accepted it.
     pub accepted_at: Millis,
+    /// Bits of the missions that added chances to it.
+    pub missions: i64,
 }
 
 /// What became of a command.
@@ -71,7 +73,9 @@ pub struct Decisions {
     pub approvals: BTreeMap<(EventId, i64), Approval>,
     /// Offsets given up by `Rejected` records in this batch: event, offset, command.
     pub given_up: Vec<(EventId, i64, [u8; 16])>,
-    /// Records that repeated an entry or a command.
+    /// Mission bits that entries of earlier batches have now, where that changed.
+    pub weights: BTreeMap<(EventId, EntryId), i64>,
+    /// Records that changed nothing: repeats of an entry, a command or a weight, or a weight that comes too late.
     pub repeats: u64,
 }
 

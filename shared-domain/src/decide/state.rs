@@ -117,11 +117,22 @@ impl EventInLane {
     }
 }
 
+/// An entry of an earlier batch that a mission may add chances to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Weighed {
+    /// Whether the log rejected it. What staff or the draw made of it since does not matter here.
+    pub rejected: bool,
+    /// Bits of the missions that have added theirs.
+    pub missions: i64,
+}
+
 /// What the database already knows of the records in a batch.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
     /// Entries that have a row.
     pub entries: HashSet<(EventId, EntryId)>,
+    /// Of the entries that a `WeightAdded` of the batch names: those that have a row.
+    pub weighed: HashMap<(EventId, EntryId), Weighed>,
     /// Commands that were applied in this lane.
     pub commands: HashSet<[u8; 16]>,
     /// Entries that count, a member, for events that limit them.

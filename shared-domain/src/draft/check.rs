@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Datelike, Utc};
 
-use super::{EventDraft, Violation};
+use super::{EventDraft, Violation, mission};
 use crate::draw::DrawRules;
 use crate::{
     Approval, ContactCollection, EventDefinition, EventPeriod, EventType, OptionName, RULES_VERSION, Reward,
@@ -43,7 +43,7 @@ pub fn check_draft(draft: &EventDraft) -> Result<EventDefinition, Vec<Violation>
     let draw = check.draw(draft);
     check.participation(draft);
     check.contacts(draft);
-    check.unsupported(draft);
+    let missions = mission::check(draft, period.as_ref(), &options, &mut check.0);
     if let Some(limits) = &draft.limits {
         check.0.extend(limits.violations("/limits"));
     }
@@ -77,6 +77,7 @@ pub fn check_draft(draft: &EventDraft) -> Result<EventDefinition, Vec<Violation>
         max_entries_per_member: draft.max_entries_per_member,
         options,
         reward: reward.unwrap_or(Reward::DEFAULT), // without one there is a violation
+        missions,
         contact_collection: draft.contact_collection,
         claim_until: claim_until.timestamp_millis(),
         topic: String::new(),
@@ -239,13 +240,6 @@ impl Check {
             self.fail("/claim_until", "is only for events that collect contact data");
         }
     }
-
-    /// Parts of the contract that this build does not serve are refused, never half-done.
-    fn unsupported(&mut self, draft: &EventDraft) {
-        if !draft.missions.is_empty() {
-            self.fail("/missions", "are not supported yet");
-        }
-    }
 }
 
 #[cfg(test)]
@@ -301,7 +295,6 @@ mod tests {
             (json!({"reward": {"reward_type": "FIXED"}}), "/reward/fixed_amount"),
             (json!({"reward": {"reward_type": "GIFT"}}), "/reward/reward_type"),
             (json!({"draw": {"method": "RANDOM", "alternates": 1}}), "/draw"),
-            (json!({"missions": [{}]}), "/missions"),
             (json!({"lane": -1}), "/lane"),
             (json!({"limits": {"per_second": -1}}), "/limits/per_second"),
             (json!({"claim_until": "2025-01-01T00:00:00Z"}), "/claim_until"),
@@ -372,6 +365,49 @@ mod tests {
         let typo = json!({"title": "t", "type": "RAFFLE", "starts_at": "2026-01-01T00:00:00Z",
             "ends_at": "2026-01-02T00:00:00Z", "draw": {"alternate": 1}});
         assert!(serde_json::from_value::<EventDraft>(typo).is_err());
+    }
+
+    #[test]
+    fn missions_name_the_field_that_is_wrong() {
+        let one = |patch: serde_json::Value| {
+            let mut mission = json!({"title": "Walk", "mission_type": "STEP_COUNT", "goal_value": 10_000, "option": "A"});
+            for (key, value) in patch.as_object().expect("object") {
+                mission[key] = value.clone();
+            }
+            mission
+        };
+        let none: [&str; 0] = [];
+        assert_eq!(pointers(json!({"missions": [one(json!({}))]})), none);
+        for (patch, field) in [
+            (json!({"title": " "}), "title"),
+            (json!({"title": "x".repeat(201)}), "title"),
+            (json!({"goal_value": 0}), "goal_value"),
+            (json!({"goal_value": 200_001}), "goal_value"),
+            // The period is one day, and touches two in any time zone.
+            (json!({"mission_type": "ATTENDANCE", "goal_value": 4}), "goal_value"),
+            (json!({"mission_type": "FRIEND_INVITE", "goal_value": 10_001}), "goal_value"),
+            (json!({"option": "C"}), "option"),
+            (json!({"option": null}), "option"),
+            (json!({"weight": 5}), "weight"),
+        ] {
+            let missions = json!({"missions": [one(json!({})), one(patch.clone())]});
+            assert_eq!(pointers(missions), [format!("/missions/1/{field}")], "{patch}");
+        }
+        let raffle = |patch: serde_json::Value, missions: &[i64]| {
+            let weighed = |weight| one(json!({"option": null, "weight": weight}));
+            let mut all = json!({"type": "RAFFLE", "stock": [], "max_winners": 3,
+                "missions": missions.iter().map(weighed).collect::<Vec<_>>()});
+            for (key, value) in patch.as_object().expect("object") {
+                all[key] = value.clone();
+            }
+            pointers(all)
+        };
+        assert_eq!(raffle(json!({}), &[500, 499]), none);
+        assert_eq!(raffle(json!({}), &[500, 500]), ["/missions/1/weight"]);
+        assert_eq!(raffle(json!({}), &[0]), ["/missions/0/weight"]);
+        assert_eq!(raffle(json!({}), &[1; 64]), ["/missions"]);
+        assert_eq!(raffle(json!({"duplicate_participation_allowed": true}), &[1]), ["/missions/0/weight"]);
+        assert_eq!(raffle(json!({"draw": {"method": "ARRIVAL"}}), &[1]), ["/missions/0/weight"]);
     }
 
     #[test]

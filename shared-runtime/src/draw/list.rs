@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
+use shared_domain::EventId;
 use shared_domain::draw::Entrant;
-use shared_domain::{EntryId, EventId};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -14,9 +14,6 @@ use crate::store::error_class::StoreError;
 /// Places of a lane a query, or entrants at a time. Two blocks are in memory, or three.
 const BLOCK: i64 = 20_000;
 
-/// Without missions nobody has more than one chance.
-const WEIGHT: u16 = 1;
-
 /// Places of a lane: behind the first, up to the second.
 type Range = (i32, i64, i64);
 
@@ -24,7 +21,7 @@ type Range = (i32, i64, i64);
 pub struct WholeList(Source);
 
 enum Source {
-    Stream(mpsc::Receiver<Result<Vec<EntryId>, StoreError>>),
+    Stream(mpsc::Receiver<Result<Vec<Entrant>, StoreError>>),
     Blocks(Entrants),
 }
 
@@ -42,12 +39,9 @@ impl WholeList {
             Source::Blocks(walk) => walk.next().await,
             Source::Stream(blocks) => {
                 let died = || StoreError::fatal("a query died");
-                let ids = blocks.recv().await.ok_or_else(died)??;
+                let block = blocks.recv().await.ok_or_else(died)??;
                 // The end is said: a list that only breaks off is none.
-                if ids.is_empty() {
-                    return Ok(None);
-                }
-                ids.into_iter().map(entrant).collect::<Result<_, _>>().map(Some)
+                Ok(Some(block).filter(|block| !block.is_empty()))
             }
         }
     }
@@ -94,15 +88,8 @@ impl Entrants {
     fn read_on(&mut self) {
         let Some((lane, from, to)) = self.ranges.pop_front() else { return };
         let (store, event) = (self.store.clone(), self.event);
-        self.next = Some(tokio::spawn(async move {
-            let ids = store.entrants_between(event, lane, from, to).await?;
-            ids.into_iter().map(entrant).collect()
-        }));
+        self.next = Some(tokio::spawn(async move { store.entrants_between(event, lane, from, to).await }));
     }
-}
-
-fn entrant(id: EntryId) -> Result<Entrant, StoreError> {
-    Entrant::new(id, WEIGHT).map_err(|_| StoreError::fatal("event_entry: bad weight"))
 }
 
 #[cfg(test)]

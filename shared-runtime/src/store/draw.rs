@@ -1,7 +1,7 @@
 //! Draws in the store: what carries them on, and what they show.
 
-use shared_domain::draw::Trust;
-use shared_domain::{Digest, EntryId, EventId, Millis};
+use shared_domain::draw::{Entrant, Trust};
+use shared_domain::{Digest, EventId, Millis};
 use tokio::sync::mpsc;
 
 use super::error_class::StoreError;
@@ -95,14 +95,14 @@ impl Store {
         on_connection!(self, |q, conn| q::draw::is_parked(conn, event).await)
     }
 
-    /// Entrants of one lane behind a place and up to another, in order: their entry ids.
+    /// Entrants of one lane behind a place and up to another, in order.
     pub async fn entrants_between(
         &self,
         event: EventId,
         lane: i32,
         from: i64,
         to: i64,
-    ) -> Result<Vec<EntryId>, StoreError> {
+    ) -> Result<Vec<Entrant>, StoreError> {
         on_connection!(self, |q, conn| q::draw::entrants(conn, event, lane, from, to).await)
     }
 
@@ -113,7 +113,7 @@ impl Store {
         event: EventId,
         lanes: Vec<i32>,
         block: usize,
-    ) -> Option<mpsc::Receiver<Result<Vec<EntryId>, StoreError>>> {
+    ) -> Option<mpsc::Receiver<Result<Vec<Entrant>, StoreError>>> {
         let Pool::Mysql(pool) = &self.pool else { return None };
         let (pool, (to, blocks)) = (pool.clone(), mpsc::channel(1));
         tokio::spawn(async move {

@@ -46,6 +46,11 @@ pub struct StoreError {
 }
 
 impl StoreError {
+    /// An error that time mends.
+    pub fn transient(message: impl Into<String>) -> Self {
+        Self { class: ErrorClass::Transient, message: message.into() }
+    }
+
     /// An error that no retry mends.
     pub fn fatal(message: impl Into<String>) -> Self {
         Self { class: ErrorClass::Fatal, message: message.into() }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 
-use shared_domain::{EntryId, EventDefinition, EventId, MemberId};
+use shared_domain::{EntryId, EventDefinition, EventId, MemberId, Weighed};
 use shared_proto::Lane;
 
 use super::error_class::StoreError;
@@ -76,6 +76,19 @@ pub trait LaneTx: Send {
         event: EventId,
         entries: &[EntryId],
     ) -> impl Future<Output = Result<Vec<EntryId>, StoreError>> + Send;
+    /// Which of these entries have a row, and what they weigh: entry, whether the log rejected it, mission bits.
+    fn weighed(
+        &mut self,
+        event: EventId,
+        entries: &[EntryId],
+    ) -> impl Future<Output = Result<Vec<(EntryId, Weighed)>, StoreError>> + Send;
+    /// Gives these entries other mission bits.
+    fn set_missions(
+        &mut self,
+        event: EventId,
+        missions: i64,
+        entries: &[EntryId],
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Inserts entries, sorted by unique key; all or none.
     fn insert_entries(
         &mut self,

@@ -9,6 +9,7 @@ pub mod error_class;
 mod key_store;
 pub mod lane_tx;
 mod migrate;
+mod missions;
 #[allow(clippy::duplicate_mod)]
 mod mysql;
 mod pool;
@@ -25,6 +26,7 @@ pub use erasures::{Claimed, DeletionState, UnfinishedDeletion};
 pub use key_store::{KeyStore, KeyStoreArgs, KeyStoreError};
 pub use migrate::{MigrateError, migrate, migrate_key_store};
 pub use mysql::insert_entry_rows;
+pub use mysql::outbox::CLOSED;
 pub use mysql::snapshot::STOCK_ADDED;
 pub use pool::DatabaseArgs;
 use pool::Pool;
@@ -141,14 +143,18 @@ impl Store {
                 q::progress::reset(tx, &row.log_id, &lane, row.next_offset, row.updated_at).await?;
             }
             q::outbox::publish_again(tx, &lane).await?;
+            q::mission_outbox::publish_again(tx, &lane).await?;
             q::audit::append(tx, audit).await?;
             Ok(true)
         })
     }
 
-    /// The log that took a lane's commands is gone: those that are not applied go out again.
+    /// The log that took a lane's commands is gone: those that are not applied go out again, with what missions earned.
     pub async fn publish_again(&self, lane: &Lane) -> Result<(), StoreError> {
-        on_connection!(self, |q, conn| q::outbox::publish_again(conn, lane).await)
+        in_transaction!(self, |q, tx| {
+            q::outbox::publish_again(tx, lane).await?;
+            q::mission_outbox::publish_again(tx, lane).await
+        })
     }
 
     /// Applies a batch in one transaction.
@@ -159,6 +165,18 @@ impl Store {
         now: i64,
     ) -> Result<Applied, ApplyError> {
         in_transaction!(self, |q, tx| apply_batch(&mut q::lane::LaneConn(tx), batch, memory, now).await)
+    }
+
+    /// Counts a batch of activities in one transaction. `replay`: what counts for an event that is not decided again is
+    /// passed over.
+    pub async fn count_activities(
+        &self,
+        batch: &LaneBatch,
+        memory: &LaneMemory,
+        now: i64,
+        replay: bool,
+    ) -> Result<Applied, ApplyError> {
+        in_transaction!(self, |q, tx| q::mission_batch::apply(tx, batch, memory, now, replay).await)
     }
 
     /// Decides a block of parked records in one transaction.

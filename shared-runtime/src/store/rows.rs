@@ -3,6 +3,7 @@
 mod commands;
 mod draw;
 mod events;
+mod mission;
 mod privacy;
 mod watched;
 
@@ -15,6 +16,7 @@ use super::schema::{event_entry, event_lane, event_stock, parked_record, partiti
 pub use commands::{ApprovalRow, AuditLine, CommandAppliedRow, CommandStatus, KeptAnswer, OutboxRow};
 pub use draw::{DisqualifiedRow, DrawResultRow, DrawRow, EntryIdColumn};
 pub use events::{EventRow, LiveLimits, NewEvent};
+pub use mission::{EarnedRow, MemberMissionRow, MissionMarkRow, MissionOutboxRow, MissionRow};
 pub use privacy::{ContactErasureRow, ContactRow, ErasureRow, EventKeyRow, Subject};
 pub use watched::{SnapshotRows, WatchedLane};
 
@@ -197,6 +199,8 @@ pub struct EntryRow {
     pub accepted_at: i64,
     /// Worker clock, ms; not part of the digest.
     pub decided_at: i64,
+    /// Bits of the missions that added chances.
+    pub missions: i64,
 }
 
 impl EntryRow {
@@ -216,6 +220,7 @@ impl EntryRow {
             log_offset: entry.offset,
             accepted_at: entry.accepted_at,
             decided_at,
+            missions: entry.missions,
         }
     }
 

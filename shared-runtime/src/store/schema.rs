@@ -157,6 +157,55 @@ diesel::table! {
         log_offset -> BigInt,
         accepted_at -> BigInt,
         decided_at -> BigInt,
+        missions -> BigInt,
+    }
+}
+
+diesel::table! {
+    mission (event_id, mission_index) {
+        event_id -> BigInt,
+        mission_index -> SmallInt,
+        title -> Text,
+        mission_type -> Text,
+        goal_value -> BigInt,
+        self_reported -> Bool,
+        option_index -> Nullable<SmallInt>,
+        weight -> Nullable<SmallInt>,
+    }
+}
+
+diesel::table! {
+    member_mission (member_id, event_id, mission_index) {
+        member_id -> BigInt,
+        event_id -> BigInt,
+        mission_index -> SmallInt,
+        current_value -> BigInt,
+        latest_at -> Nullable<BigInt>,
+        is_completed -> Bool,
+        completed_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    mission_mark (member_id, event_id, mission_index, mark) {
+        member_id -> BigInt,
+        event_id -> BigInt,
+        mission_index -> SmallInt,
+        mark -> BigInt,
+    }
+}
+
+diesel::table! {
+    mission_outbox (outbox_id) {
+        outbox_id -> BigInt,
+        event_id -> BigInt,
+        mission_index -> SmallInt,
+        member_id -> BigInt,
+        topic -> Text,
+        lane -> Integer,
+        record -> Binary,
+        created_at -> BigInt,
+        published_at -> Nullable<BigInt>,
     }
 }
 
@@ -310,3 +359,4 @@ diesel::allow_tables_to_appear_in_same_query!(events, draw);
 diesel::allow_tables_to_appear_in_same_query!(draw_result, event_entry);
 diesel::allow_tables_to_appear_in_same_query!(contact, event_entry);
 diesel::allow_tables_to_appear_in_same_query!(command_applied, outbox);
+diesel::allow_tables_to_appear_in_same_query!(events, mission_outbox);

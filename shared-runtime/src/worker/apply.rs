@@ -36,6 +36,10 @@ pub struct Applied {
     pub commands: u64,
     /// Entry ids with rows now, to remember after the commit.
     pub entries: Vec<(EventId, EntryId)>,
+    /// Activities: how often they counted for a mission.
+    pub counted: u64,
+    /// Activities: missions completed for the first time.
+    pub completed: u64,
     /// Definitions to remember after the commit.
     pub definitions: Vec<(EventId, Arc<EventDefinition>)>,
 }
@@ -186,11 +190,15 @@ impl<'b> Work<'b> {
         }
         self.load_member_entries(tx, records, &mut known).await?;
         known.reward_keys = self.reward_keys(records, memory)?;
+        for (event, ids) in by_event(weighed_keys(records)) {
+            let rows = tx.weighed(event, &ids).await?;
+            known.weighed.extend(rows.into_iter().map(|(id, row)| ((event, id), row)));
+        }
 
         let mut fold = decide(&self.events, &known, records.iter().copied())?;
         let rows = self.entry_rows(&fold, now);
         if !rows.is_empty() && tx.insert_entries(rows).await? == Inserted::Duplicate {
-            for (event, ids) in by_event(entry_keys(records)) {
+            for (event, ids) in by_event(entry_keys(records).chain(weighed_keys(records))) {
                 let existing = tx.existing_entries(event, &ids).await?;
                 known.entries.extend(existing.into_iter().map(|id| (event, id)));
             }
@@ -202,6 +210,7 @@ impl<'b> Work<'b> {
                 return Err(ApplyError::ChangedOutsideTheLog { table: "event_entry", event_id });
             }
         }
+        self.write_weights(tx, &fold).await?;
         self.write_contacts(tx, records, &fold).await?;
         self.write_scheduled(tx, records, &fold, now).await?;
         self.write_stock(tx, &fold).await?;
@@ -274,6 +283,18 @@ impl<'b> Work<'b> {
         Ok(())
     }
 
+    /// Entries with the same bits take one statement.
+    async fn write_weights<T: LaneTx>(&self, tx: &mut T, fold: &Fold) -> Result<(), ApplyError> {
+        let mut alike: BTreeMap<(EventId, i64), Vec<EntryId>> = BTreeMap::new();
+        for ((event, id), missions) in &fold.decisions.weights {
+            alike.entry((*event, *missions)).or_default().push(*id);
+        }
+        for ((event, missions), ids) in alike {
+            tx.set_missions(event, missions, &ids).await?;
+        }
+        Ok(())
+    }
+
     fn entry_rows(&self, fold: &Fold, now: i64) -> Vec<EntryRow> {
         let mut decided: Vec<&DecidedEntry> = fold.decisions.entries.iter().collect();
         // By unique key: writers of other lanes of the same event then never deadlock with us.
@@ -299,6 +320,14 @@ fn entry_keys(records: &[&LogEntry]) -> impl Iterator<Item = (EventId, EntryId)>
     })
 }
 
+/// Entries that a mission adds chances to: they may be made by that, or have a row.
+fn weighed_keys(records: &[&LogEntry]) -> impl Iterator<Item = (EventId, EntryId)> {
+    records.iter().filter_map(|r| match &r.kind {
+        Kind::WeightAdded(w) => EntryId::from_slice(&w.entry_id).map(|id| (r.event_id, id)),
+        _ => None,
+    })
+}
+
 fn by_event(keys: impl Iterator<Item = (EventId, EntryId)>) -> BTreeMap<EventId, Vec<EntryId>> {
     let mut map: BTreeMap<EventId, BTreeSet<EntryId>> = BTreeMap::new();
     for (event, id) in keys {
@@ -309,7 +338,7 @@ fn by_event(keys: impl Iterator<Item = (EventId, EntryId)>) -> BTreeMap<EventId,
 
 fn command_id(kind: &Kind) -> Option<[u8; 16]> {
     let id = match kind {
-        Kind::Entry(_) | Kind::WeightAdded(_) => return None,
+        Kind::Entry(_) | Kind::WeightAdded(_) | Kind::Activity(_) => return None,
         Kind::Scheduled(c) => &c.command_id,
         Kind::StockAdded(c) => &c.command_id,
         Kind::ApprovalChanged(c) => &c.command_id,

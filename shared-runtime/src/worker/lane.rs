@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use shared_domain::{EventId, LogEntry};
+use shared_proto::v1::log_record::Kind;
 use shared_proto::{DecodeError, Lane, decode};
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::DeadLetter;
 use super::batch::{BatchRecord, LaneBatch, LaneMemory};
 use super::cursor::Halt;
+use super::lane_store::LaneKind;
 use crate::log::reader::Record;
 
 /// When a batch is cut.
@@ -66,6 +68,7 @@ pub(super) struct Cut {
 /// One lane that is ours.
 pub(super) struct LaneState {
     pub lane: Lane,
+    holds: LaneKind,
     pub epoch: u64,
     pub cursor: i64,
     /// Compare the record before the cursor with this first.
@@ -99,9 +102,10 @@ pub(super) struct LaneState {
 }
 
 impl LaneState {
-    pub fn new(lane: Lane, epoch: u64, limit: usize) -> Self {
+    pub fn new(lane: Lane, holds: LaneKind, epoch: u64, limit: usize) -> Self {
         Self {
             lane,
+            holds,
             epoch,
             cursor: 0,
             verify: None,
@@ -158,6 +162,16 @@ impl LaneState {
         }
         let offset = record.offset;
         self.buffer.push_back(match decode(&record.payload) {
+            Ok((_, kind)) if !self.holds.holds(&kind) => {
+                let reason = "a record of another topic's kind".to_owned();
+                Item::Dead(DeadLetter { offset, bytes: record.payload, reason })
+            }
+            // What stands for the event where a record is looked for that fails: one member's activities.
+            Ok((_, Kind::Activity(activity))) => {
+                let event_id = activity.member_id;
+                let entry = LogEntry { offset, event_id, kind: Kind::Activity(activity) };
+                Item::Record(Arc::new(BatchRecord { entry, bytes: record.payload }), record.timestamp)
+            }
             Ok((event_id, _)) if self.only.as_ref().is_some_and(|only| !only.contains(&event_id)) => {
                 Item::Passed { offset, bytes: record.payload }
             }
@@ -287,6 +301,14 @@ impl LaneState {
         match self.buffer.front() {
             Some(Item::Record(record, _)) => Some((record.entry.event_id, record.entry.offset)),
             _ => None,
+        }
+    }
+
+    /// The record at the front goes to the dead letters.
+    pub fn bury_front(&mut self, reason: String) {
+        if let Some(Item::Record(record, _)) = self.buffer.front() {
+            let (offset, bytes) = (record.entry.offset, record.bytes.clone());
+            self.buffer[0] = Item::Dead(DeadLetter { offset, bytes, reason });
         }
     }
 

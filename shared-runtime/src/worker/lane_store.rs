@@ -4,6 +4,7 @@ use std::future::Future;
 
 use shared_domain::EventId;
 use shared_proto::Lane;
+use shared_proto::v1::log_record::Kind;
 
 use super::apply::{Applied, ApplyError, Unparked};
 use super::batch::{LaneBatch, LaneMemory};
@@ -12,8 +13,26 @@ use crate::store::error_class::StoreError;
 use crate::store::lane_tx::CursorMove;
 use crate::store::rows::ProgressRow;
 
+/// What the lanes of a loop hold. A record of the other kind has been written by nobody of ours: it goes to the dead letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LaneKind {
+    /// Entries and commands of events.
+    Events,
+    /// Activities of members. One that cannot be counted parks nobody: it goes to the dead letters, and may be reported again.
+    Activities,
+}
+
+impl LaneKind {
+    /// Whether a record belongs there.
+    pub fn holds(self, kind: &Kind) -> bool {
+        matches!(kind, Kind::Activity(_)) == (self == Self::Activities)
+    }
+}
+
 /// A database as the loop sees it. Each call is one transaction.
 pub trait LaneStore: Clone + Send + Sync + 'static {
+    /// What its lanes hold.
+    const HOLDS: LaneKind = LaneKind::Events;
     /// Cursors of one lane, whatever the log.
     fn progress_of(&self, lane: &Lane) -> impl Future<Output = Result<Vec<ProgressRow>, StoreError>> + Send;
     /// Makes a cursor.

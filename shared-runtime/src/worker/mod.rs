@@ -1,5 +1,6 @@
 //! The worker: one loop that turns records into rows (DESIGN section 5).
 
+mod activities;
 pub mod apply;
 mod attempt;
 pub mod batch;
@@ -11,8 +12,9 @@ mod role;
 mod run;
 mod state;
 
+pub use activities::ActivityStore;
 pub use lane::Batching;
-pub use lane_store::LaneStore;
+pub use lane_store::{LaneKind, LaneStore};
 pub use replay::Replay;
 pub use role::{Role, RoleParts, WorkerArgs, main};
 pub use run::{Worker, WorkerParts};

@@ -2,15 +2,16 @@
 //! [`main`].
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use shared_proto::Topic;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Batching, Replay, Worker, WorkerParts, WorkerState};
+use super::{ActivityStore, Batching, Replay, Worker, WorkerParts, WorkerState};
 use crate::clock::{SystemClock, SystemRandom};
 use crate::config::StartError;
 use crate::embedded::BacklogGuard;
@@ -64,49 +65,61 @@ pub struct WorkerArgs {
 }
 
 /// `main` of a worker binary.
-pub async fn main(binary: Binary, role: Role) -> ExitCode {
-    service::main(binary, async |args: WorkerArgs, process: &Process| start(args, role, process).await).await
+pub async fn main(binary: Binary, roles: &'static [Role]) -> ExitCode {
+    service::main(binary, async |args: WorkerArgs, process: &Process| start(args, roles, process).await).await
 }
 
-async fn start(args: WorkerArgs, role: Role, process: &Process) -> Result<(), StartError> {
+async fn start(args: WorkerArgs, roles: &'static [Role], process: &Process) -> Result<(), StartError> {
     let store = Store::of(&args.database)?;
     let keys = RewardKeys::new(args.decision_key.read_if_set()?);
     store.ping().await.map_err(|error| StartError::unreachable("DATABASE_URL", error))?;
     check_topics(&args.kafka).await?;
     let producer = Arc::new(KafkaProducer::connect(&args.kafka).await?);
-    let parts = RoleParts {
-        kafka: args.kafka,
-        store,
-        producer,
-        batching: args.batching,
-        embedded: false,
-        backlog: None,
-        replay: None,
-        keys,
-        state: watch::Sender::default(),
-    };
-    let topic = parts.kafka.topics().name(role.topics[0]);
-    let (store, producer) = (parts.store.clone(), parts.producer.clone());
+    let asked = store.clone();
     process.life.watch("database", move || {
-        let store = store.clone();
+        let store = asked.clone();
         async move { store.ping().await.map_err(|error| error.to_string()) }
     });
+    let topic = args.kafka.topics().name(roles[0].topics[0]);
+    let asked = Arc::clone(&producer);
     process.life.watch("kafka", move || {
-        let (producer, topic) = (producer.clone(), topic.clone());
+        let (producer, topic) = (Arc::clone(&asked), topic.clone());
         async move { producer.ping(topic).await }
     });
-    let mut state = parts.state.subscribe();
-    let life = process.life.clone();
-    tokio::spawn(async move {
-        // Ends with the worker, which holds the other side.
-        while state.changed().await.is_ok() {
-            let halted = state.borrow_and_update().halted.clone();
-            life.set_alarms(halted.into_iter().map(|(lane, why)| (format!("lane {lane}"), why)).collect());
-        }
-    });
-    let (shutdown, budget) = (process.life.shutdown_token(), process.life.drain_budget());
-    process.life.spawn("worker", async move { role.run(parts, shutdown, budget).await });
+    let alarms = Arc::new(Mutex::new(vec![BTreeMap::new(); roles.len()]));
+    for (n, role) in roles.iter().enumerate() {
+        let parts = RoleParts {
+            kafka: args.kafka.clone(),
+            store: store.clone(),
+            producer: Arc::clone(&producer),
+            batching: args.batching,
+            embedded: false,
+            backlog: None,
+            replay: None,
+            keys: keys.clone(),
+            state: watch::Sender::default(),
+        };
+        let (mut state, alarms) = (parts.state.subscribe(), Arc::clone(&alarms));
+        let life = process.life.clone();
+        tokio::spawn(async move {
+            // Ends with the worker, which holds the other side.
+            while state.changed().await.is_ok() {
+                let halted = state.borrow_and_update().halted.clone();
+                let mut all = alarms.lock().unwrap_or_else(PoisonError::into_inner);
+                all[n] = halted.into_iter().map(|(lane, why)| (format!("lane {lane}"), why)).collect();
+                life.set_alarms(all.iter().cloned().reduce(merged).unwrap_or_default());
+            }
+        });
+        let (shutdown, budget) = (process.life.shutdown_token(), process.life.drain_budget());
+        process.life.spawn(&*role.group, async move { role.clone().run(parts, shutdown, budget).await });
+    }
     Ok(())
+}
+
+/// Roles have lanes of different topics.
+fn merged(mut a: BTreeMap<String, String>, b: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    a.extend(b);
+    a
 }
 
 impl Role {
@@ -121,8 +134,20 @@ impl Role {
         let topics: Vec<String> = self.topics.iter().map(|topic| names.name(*topic)).collect();
         let group = format!("{}{}", parts.kafka.kafka_topic_prefix, self.group);
         let log = KafkaLaneLog::join(&parts.kafka, &topics, &group).await?;
-        let parts = WorkerParts {
-            store: parts.store,
+        if self.topics.contains(&Topic::Activity) {
+            let store = ActivityStore::new(parts.store.clone(), parts.replay.is_some());
+            return Worker::new(log, parts.with_store(store)).run(shutdown, budget).await;
+        }
+        let store = parts.store.clone();
+        Worker::new(log, parts.with_store(store)).run(shutdown, budget).await
+    }
+}
+
+impl RoleParts {
+    fn with_store<S>(self, store: S) -> WorkerParts<S, KafkaProducer> {
+        let parts = self;
+        WorkerParts {
+            store,
             producer: parts.producer,
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
@@ -133,7 +158,6 @@ impl Role {
             replay: parts.replay,
             keys: parts.keys,
             state: parts.state,
-        };
-        Worker::new(log, parts).run(shutdown, budget).await
+        }
     }
 }

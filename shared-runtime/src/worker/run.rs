@@ -223,7 +223,7 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
 
     /// A lane as it begins.
     fn fresh(&self, lane: &Lane) -> LaneState {
-        let mut state = LaneState::new(lane.clone(), self.epoch, self.batching.records as usize);
+        let mut state = LaneState::new(lane.clone(), S::HOLDS, self.epoch, self.batching.records as usize);
         if let Some(replay) = &self.replay {
             state.only = replay.events.get(lane).cloned();
             state.memory.rejected_offsets = replay.given_up.get(lane).cloned().unwrap_or_default();
@@ -404,6 +404,10 @@ fn observe(lane: &Lane, applied: &super::apply::Applied, oldest: Option<i64>, no
         if n > 0 {
             metrics::counter!("event_entries_decided_total", "status" => status).increment(n);
         }
+    }
+    if applied.counted > 0 {
+        metrics::counter!("event_activities_counted_total").increment(applied.counted);
+        metrics::counter!("event_missions_completed_total").increment(applied.completed);
     }
     metrics::counter!("event_batches_total", "topic" => lane.topic.clone()).increment(1);
     metrics::counter!("event_repeats_total", "topic" => lane.topic.clone()).increment(applied.repeats);

@@ -268,6 +268,13 @@ impl Operation {
         self.unauthenticated().problem(403, "FORBIDDEN", "a member's token, or one without the scope")
     }
 
+    /// For members, and for whoever has all of these scopes.
+    pub fn caller(mut self, scopes: &[&str]) -> Self {
+        self.security.push(json!({"member": []}));
+        self.security.push(json!({ "staff": scopes }));
+        self.unauthenticated()
+    }
+
     fn unauthenticated(self) -> Self {
         self.problem(401, "UNAUTHENTICATED", "no token, or one that is not good here")
     }

@@ -1,6 +1,6 @@
 //! The one statement that everything waits for: a batch of entries as INSERT text.
 //!
-//! Diesel's batch insert prepares a statement with 13 parameters a row each time, which costs about as much again as the
+//! Diesel's batch insert prepares a statement with 14 parameters a row each time, which costs about as much again as the
 //! rows themselves (`make bench` shows both). Every value here is a number or hexadecimal, so nothing can be injected.
 
 use std::fmt::Write as _;
@@ -13,7 +13,7 @@ use super::Conn;
 use crate::store::rows::EntryRow;
 
 const HEAD: &str = "INSERT INTO event_entry (event_id, lane, seq, entry_id, member_id, status, reason, option_index, \
-                    reward_amount, entry_rank, log_offset, accepted_at, decided_at) VALUES ";
+                    reward_amount, entry_rank, log_offset, accepted_at, decided_at, missions) VALUES ";
 /// Enough for a row of usual numbers.
 const ROW_BYTES: usize = 160;
 
@@ -45,6 +45,7 @@ fn statement(rows: &[EntryRow]) -> Result<String, std::fmt::Error> {
             log_offset,
             accepted_at,
             decided_at,
+            missions,
         } = row;
         let comma = if n == 0 { "" } else { "," };
         write!(sql, "{comma}({event_id},{lane},{seq},x'")?;
@@ -56,7 +57,7 @@ fn statement(rows: &[EntryRow]) -> Result<String, std::fmt::Error> {
         push_nullable(&mut sql, option_index.map(i64::from))?;
         write!(sql, "{reward_amount},")?;
         push_nullable(&mut sql, *entry_rank)?;
-        write!(sql, "{log_offset},{accepted_at},{decided_at})")?;
+        write!(sql, "{log_offset},{accepted_at},{decided_at},{missions})")?;
     }
     Ok(sql)
 }
@@ -89,14 +90,15 @@ mod tests {
             log_offset: 9,
             accepted_at: 10,
             decided_at: 11,
+            missions: 5,
         };
         let loser =
             EntryRow { seq: 2, reason: Some(4), option_index: None, entry_rank: Some(1), ..row.clone() };
         let sql = statement(&[row, loser]).unwrap();
         assert!(
             sql.ends_with(
-                "VALUES (7,0,1,x'00ff',-3,2,NULL,0,9223372036854775807,NULL,9,10,11),\
-             (7,0,2,x'00ff',-3,2,4,NULL,9223372036854775807,1,9,10,11)"
+                "VALUES (7,0,1,x'00ff',-3,2,NULL,0,9223372036854775807,NULL,9,10,11,5),\
+             (7,0,2,x'00ff',-3,2,4,NULL,9223372036854775807,1,9,10,11,5)"
             ),
             "{sql}"
         );

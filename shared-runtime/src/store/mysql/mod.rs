@@ -18,6 +18,10 @@ mod functions {
     }
 }
 
+/// End of an INSERT of progress: what is there gives way.
+const KEEP_NEW_PROGRESS: &str = " ON DUPLICATE KEY UPDATE current_value = VALUES(current_value), \
+     latest_at = VALUES(latest_at), is_completed = VALUES(is_completed), completed_at = VALUES(completed_at)";
+
 mod entrant_stream;
 mod entry_insert;
 mod result_insert;

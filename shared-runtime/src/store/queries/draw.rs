@@ -2,10 +2,10 @@
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use shared_domain::draw::DrawPhase;
-use shared_domain::{EntryId, EntryStatus, EventDefinition, EventId, Lifecycle, Reason};
+use shared_domain::draw::{DrawPhase, Entrant};
+use shared_domain::{EntryStatus, EventDefinition, EventId, Lifecycle, MissionWeights, Reason};
 
-use super::Conn;
+use super::{Conn, mission};
 use crate::store::draw::{DrawLane, DrawParts};
 use crate::store::error_class::StoreError;
 use crate::store::rows::{DisqualifiedRow, DrawResultRow, DrawRow, EntryIdColumn};
@@ -86,26 +86,35 @@ pub fn takes_part() -> _ {
     e::status.ne(rejected).or(e::reason.eq(taken_out).assume_not_null())
 }
 
-/// Entrants of one lane behind a place and up to another, in order: their entry ids alone, since a column costs about as
-/// much as a row.
+/// Entrants of one lane behind a place and up to another, in order. Without weights their entry ids alone are read, since a
+/// column costs about as much as a row.
 pub async fn entrants(
     conn: &mut Conn,
     event: EventId,
     lane: i32,
     from: i64,
     to: i64,
-) -> Result<Vec<EntryId>, StoreError> {
-    let ids: Vec<EntryIdColumn> = e::table
+) -> Result<Vec<Entrant>, StoreError> {
+    let weights = mission::weights(conn, event).await?;
+    let rows = e::table
         .filter(e::event_id.eq(event))
         .filter(e::lane.eq(lane))
         .filter(e::seq.gt(from))
         .filter(e::seq.le(to))
         .filter(takes_part())
-        .order(e::seq)
-        .select(e::entry_id)
-        .load(conn)
-        .await?;
-    Ok(ids.into_iter().map(|id| id.0).collect())
+        .order(e::seq);
+    if weights.is_empty() {
+        let ids: Vec<EntryIdColumn> = rows.select(e::entry_id).load(conn).await?;
+        return ids.into_iter().map(|id| entrant(&weights, id, 0)).collect();
+    }
+    let rows: Vec<(EntryIdColumn, i64)> = rows.select((e::entry_id, e::missions)).load(conn).await?;
+    rows.into_iter().map(|(id, missions)| entrant(&weights, id, missions)).collect()
+}
+
+/// An entrant with the chances that its missions give it.
+pub fn entrant(weights: &MissionWeights, id: EntryIdColumn, missions: i64) -> Result<Entrant, StoreError> {
+    let entrant = Entrant::new(id.0, weights.chances(missions));
+    entrant.map_err(|_| StoreError::fatal("event_entry: bad weight"))
 }
 
 /// Rows of `draw_result` behind a place, in order.

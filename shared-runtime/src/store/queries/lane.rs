@@ -5,9 +5,11 @@ use std::collections::HashMap;
 use diesel::dsl::count_star;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use shared_domain::{EntryId, EntryStatus, EventDefinition, EventId, Lifecycle, MemberId, Reward};
+use shared_domain::{
+    EntryId, EntryStatus, EventDefinition, EventId, Lifecycle, MemberId, Reason, Reward, Weighed,
+};
 
-use super::{Conn, contact, draw, erasure, insert_entry_rows};
+use super::{Conn, contact, draw, erasure, insert_entry_rows, mission};
 use crate::store::error_class::{StoreError, is_duplicate_key};
 use crate::store::lane_tx::{CursorMove, Inserted, LaneTx};
 use crate::store::rows::{
@@ -153,6 +155,48 @@ impl LaneTx for LaneConn<'_> {
             existing.extend(found.iter().filter_map(|id| EntryId::from_slice(id)));
         }
         Ok(existing)
+    }
+
+    async fn weighed(
+        &mut self,
+        event: EventId,
+        entries: &[EntryId],
+    ) -> Result<Vec<(EntryId, Weighed)>, StoreError> {
+        let (rejected, taken_out) = (EntryStatus::Rejected.code(), Reason::Disqualified.code());
+        let mut found = Vec::new();
+        for entries in entries.chunks(IDS) {
+            let rows = event_entry::table
+                .filter(event_entry::event_id.eq(event))
+                .filter(event_entry::entry_id.eq_any(entries.iter().map(|e| e.as_bytes().to_vec())))
+                .select((
+                    event_entry::entry_id,
+                    event_entry::status,
+                    event_entry::reason,
+                    event_entry::missions,
+                ))
+                .load::<(Vec<u8>, i16, Option<i16>, i64)>(self.0)
+                .await?;
+            for (id, status, reason, missions) in rows {
+                let rejected = status == i16::from(rejected) && reason != Some(i16::from(taken_out));
+                found.extend(EntryId::from_slice(&id).map(|id| (id, Weighed { rejected, missions })));
+            }
+        }
+        Ok(found)
+    }
+
+    async fn set_missions(
+        &mut self,
+        event: EventId,
+        missions: i64,
+        entries: &[EntryId],
+    ) -> Result<(), StoreError> {
+        for entries in entries.chunks(IDS) {
+            let rows = event_entry::table
+                .filter(event_entry::event_id.eq(event))
+                .filter(event_entry::entry_id.eq_any(entries.iter().map(|e| e.as_bytes().to_vec())));
+            diesel::update(rows).set(event_entry::missions.eq(missions)).execute(self.0).await?;
+        }
+        Ok(())
     }
 
     async fn insert_entries(&mut self, rows: Vec<EntryRow>) -> Result<Inserted, StoreError> {
@@ -368,11 +412,11 @@ async fn recreate_event(
         Err(error) => return Err(error.into()),
     }
     insert_lock_and_reward(conn, event, definition.reward).await?;
-    insert_secrets(conn, event, definition).await
+    insert_at_scheduling(conn, event, definition).await
 }
 
-/// What scheduling made for the event: its wrapped reward key, and a raffle's draw.
-pub async fn insert_secrets(
+/// What scheduling made for the event: its wrapped reward key, its missions, and a raffle's draw.
+pub async fn insert_at_scheduling(
     conn: &mut Conn,
     event: EventId,
     definition: &EventDefinition,
@@ -384,6 +428,7 @@ pub async fn insert_secrets(
             .execute(conn)
             .await?;
     }
+    mission::insert(conn, event, &definition.missions).await?;
     draw::insert(conn, event, definition).await
 }
 

@@ -1,6 +1,6 @@
 //! The queries, by subject. Loaded once under each backend, whose connection and macros they use.
 
-use super::{Conn, functions, insert_entry_rows, insert_result_rows};
+use super::{Conn, KEEP_NEW_PROGRESS, functions, insert_entry_rows, insert_result_rows};
 
 pub mod audit;
 pub mod command;
@@ -16,6 +16,9 @@ pub mod events;
 pub mod facts;
 pub mod key_store;
 pub mod lane;
+pub mod mission;
+pub mod mission_batch;
+pub mod mission_outbox;
 pub mod outbox;
 pub mod parked;
 pub mod progress;

@@ -14,6 +14,8 @@ use crate::store::error_class::StoreError;
 use crate::store::rows::{AuditLine, CommandAppliedRow, CommandStatus, OutboxRow};
 use crate::store::schema::{command_applied, outbox as o, relay_lease};
 
+/// Kind of the rows that close an event.
+pub const CLOSED: &str = "CLOSED";
 const LEASE: &str = "outbox";
 const ROWS: i64 = 500;
 
@@ -220,7 +222,7 @@ pub async fn audit_settled(conn: &mut Conn, id: &[u8], now: i64) -> Result<(), S
 pub async fn closes_awaited(conn: &mut Conn) -> Result<Vec<(EventId, String, i32, i64)>, StoreError> {
     Ok(o::table
         .filter(o::settled_at.is_null())
-        .filter(o::kind.eq("CLOSED"))
+        .filter(o::kind.eq(CLOSED))
         .filter(o::published_at.is_not_null())
         .order((o::event_id, o::lane))
         .select((o::event_id, o::topic, o::lane, o::published_at.assume_not_null()))

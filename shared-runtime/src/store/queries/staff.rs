@@ -179,7 +179,7 @@ async fn make(conn: &mut Conn, request: &StaffRequest, change: &Change, fresh: &
             let lanes = i32::try_from(definition.lanes.len()).unwrap_or(i32::MAX);
             let claim_until = definition.claim_until;
             e::set_scheduled(conn, *event, &bytes, &topic.name, lanes, &fresh.salt, claim_until).await?;
-            lane::insert_secrets(conn, *event, &definition).await?;
+            lane::insert_at_scheduling(conn, *event, &definition).await?;
             command.publish(conn, ordinal, *event, &definition, record, None).await
         }
         Change::AddStock { event, option, add } => {

@@ -10,7 +10,7 @@ use super::{BETWEEN_TRIES, Worker};
 use crate::log::producer::Producer;
 use crate::log::reader::LaneLog;
 use crate::worker::cursor::Halt;
-use crate::worker::lane_store::LaneStore;
+use crate::worker::lane_store::{LaneKind, LaneStore};
 
 const TRIES: u32 = 3;
 const PARKS_BRAKE: usize = 5;
@@ -46,7 +46,13 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
             );
         }
         state.tries = 0;
-        state.park.insert(event, why);
+        match S::HOLDS {
+            LaneKind::Events => drop(state.park.insert(event, why)),
+            LaneKind::Activities => {
+                state.bury_front(why);
+                self.parks.push_back((Instant::now(), event));
+            }
+        }
     }
 
     pub(super) fn halt(&mut self, lane: &Lane, halt: Halt) {

@@ -1,0 +1,82 @@
+//! Missions and members' progress.
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use shared_domain::{EventId, MemberId, Mission, MissionWeights};
+
+use super::Conn;
+use crate::store::error_class::StoreError;
+use crate::store::rows::{MemberMissionRow, MissionRow};
+use crate::store::schema::{member_mission as p, mission as m};
+
+/// Ids a statement: fewer than MariaDB turns into a joined table.
+const IDS: usize = 900;
+
+/// The missions of an event that is being scheduled.
+pub async fn insert(conn: &mut Conn, event: EventId, missions: &[Mission]) -> Result<(), StoreError> {
+    let rows: Vec<MissionRow> =
+        missions.iter().zip(0i16..).map(|(mission, index)| MissionRow::new(event, index, mission)).collect();
+    if !rows.is_empty() {
+        insert_rows!(conn, m::table, rows)?;
+    }
+    Ok(())
+}
+
+/// What missions add to the chances of an event's entries.
+pub async fn weights(conn: &mut Conn, event: EventId) -> Result<MissionWeights, StoreError> {
+    let rows: Vec<(i16, i16)> = m::table
+        .filter(m::event_id.eq(event))
+        .filter(m::weight.is_not_null())
+        .select((m::mission_index, m::weight.assume_not_null()))
+        .load(conn)
+        .await?;
+    let number = |n: i16| u16::try_from(n).map_err(|_| StoreError::fatal("mission: bad weight"));
+    let weights = rows.into_iter().map(|(index, weight)| Ok((number(index)?, number(weight)?)));
+    Ok(MissionWeights::new(weights.collect::<Result<_, StoreError>>()?))
+}
+
+/// Whether an event has missions.
+pub async fn has_missions(conn: &mut Conn, event: EventId) -> Result<bool, StoreError> {
+    let missions: i64 = m::table.filter(m::event_id.eq(event)).count().get_result(conn).await?;
+    Ok(missions > 0)
+}
+
+/// How far these members are in these events.
+pub async fn progress(
+    conn: &mut Conn,
+    members: &[MemberId],
+    events: &[EventId],
+) -> Result<Vec<MemberMissionRow>, StoreError> {
+    let mut found = Vec::new();
+    for members in members.chunks(IDS) {
+        for events in events.chunks(IDS) {
+            let rows: Vec<MemberMissionRow> = p::table
+                .filter(p::member_id.eq_any(members.iter().copied()))
+                .filter(p::event_id.eq_any(events.iter().copied()))
+                .select(MemberMissionRow::as_select())
+                .load(conn)
+                .await?;
+            found.extend(rows);
+        }
+    }
+    Ok(found)
+}
+
+/// Progress in an event's mission behind a member, by member: for comparing two databases.
+pub async fn progress_of_mission(
+    conn: &mut Conn,
+    event: EventId,
+    mission: i16,
+    after: MemberId,
+    limit: i64,
+) -> Result<Vec<MemberMissionRow>, StoreError> {
+    Ok(p::table
+        .filter(p::event_id.eq(event))
+        .filter(p::mission_index.eq(mission))
+        .filter(p::member_id.gt(after))
+        .order(p::member_id)
+        .limit(limit)
+        .select(MemberMissionRow::as_select())
+        .load(conn)
+        .await?)
+}

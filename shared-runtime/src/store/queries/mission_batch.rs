@@ -1,0 +1,230 @@
+//! A batch of activities in one transaction: fence, read, count, write progress, and what completed missions earn
+//! (DESIGN sections 5 and 9).
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use diesel::prelude::*;
+use diesel::result::Error;
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+use shared_domain::{
+    Count, Counted, EventDefinition, EventId, MarkKey, Measure, MemberId, Progress, ProgressKey, StampError,
+    Undecidable, counts, tally,
+};
+use shared_proto::v1::{self, log_record::Kind};
+
+use super::lane::LaneConn;
+use super::{Conn, KEEP_NEW_PROGRESS, mission};
+use crate::store::error_class::StoreError;
+use crate::store::lane_tx::{CursorMove, LaneTx};
+use crate::store::rows::{MissionMarkRow, MissionOutboxRow};
+use crate::store::schema::{mission_mark as k, mission_outbox as o};
+use crate::worker::apply::{Applied, ApplyError, definition_of};
+use crate::worker::batch::{LaneBatch, LaneMemory};
+
+/// Ids a statement: fewer than MariaDB turns into a joined table.
+const IDS: usize = 900;
+/// Rows a statement.
+const ROWS: usize = 2_000;
+
+/// Counts a batch of activities. `replay`: what counts for an event that is not decided again is passed over.
+pub async fn apply(
+    conn: &mut Conn,
+    batch: &LaneBatch,
+    memory: &LaneMemory,
+    now: i64,
+    replay: bool,
+) -> Result<Applied, ApplyError> {
+    let cursor = CursorMove {
+        log_id: &batch.log_id,
+        lane: &batch.lane,
+        from: batch.from,
+        to: batch.to,
+        last_hash: Some(batch.last_hash),
+        now,
+    };
+    if !LaneConn(conn).advance(&cursor).await? {
+        return Err(ApplyError::Fenced);
+    }
+    let activities: Vec<(i64, &v1::Activity)> = batch
+        .records
+        .iter()
+        .filter_map(|record| match &record.entry.kind {
+            Kind::Activity(activity) => Some((record.entry.offset, activity)),
+            _ => None,
+        })
+        .collect();
+    let definitions = definitions(conn, memory, &activities).await?;
+    let counts = count_all(&activities, &definitions, replay)?;
+    let counted = tally(&counts, &known_progress(conn, &counts).await?, &known_marks(conn, &counts).await?);
+    write(conn, &counted).await?;
+    earn(conn, &counted, &definitions, now).await?;
+    Ok(Applied {
+        counted: counts.len() as u64,
+        completed: counted.completions.len() as u64,
+        ..Applied::default()
+    })
+}
+
+type Definitions = HashMap<EventId, Arc<EventDefinition>>;
+
+async fn definitions(
+    conn: &mut Conn,
+    memory: &LaneMemory,
+    activities: &[(i64, &v1::Activity)],
+) -> Result<Definitions, ApplyError> {
+    let stamps = activities.iter().flat_map(|(_, activity)| &activity.counts_for);
+    let events: BTreeSet<EventId> = stamps.map(|stamp| stamp.event_id).collect();
+    let mut known = Definitions::new();
+    let mut missing = Vec::new();
+    for event in events {
+        match memory.definition(event) {
+            Some(definition) => drop(known.insert(event, definition)),
+            None => missing.push(event),
+        }
+    }
+    if !missing.is_empty() {
+        for (event, bytes) in LaneConn(conn).definitions(&missing).await? {
+            let definition = Arc::new(definition_of(event, &bytes)?);
+            memory.remember_definition(event, Arc::clone(&definition));
+            known.insert(event, definition);
+        }
+    }
+    Ok(known)
+}
+
+fn count_all(
+    activities: &[(i64, &v1::Activity)],
+    definitions: &Definitions,
+    replay: bool,
+) -> Result<Vec<Count>, ApplyError> {
+    let mut all = Vec::with_capacity(activities.len());
+    for (offset, activity) in activities {
+        let counted = match counts(activity, definitions) {
+            Err(StampError::UnknownEvent(_)) if replay => {
+                let mut decided = (*activity).clone();
+                decided.counts_for.retain(|stamp| definitions.contains_key(&stamp.event_id));
+                counts(&decided, definitions)
+            }
+            counted => counted,
+        };
+        all.extend(counted.map_err(|error| match error {
+            // A restored database: its event lanes have to come so far first.
+            StampError::UnknownEvent(_) => StoreError::transient(error.to_string()).into(),
+            StampError::NoSuchMission { .. } => ApplyError::from(Undecidable {
+                event_id: activity.member_id,
+                offset: *offset,
+                why: error.to_string(),
+            }),
+        })?);
+    }
+    Ok(all)
+}
+
+async fn known_progress(
+    conn: &mut Conn,
+    counts: &[Count],
+) -> Result<HashMap<ProgressKey, Progress>, StoreError> {
+    let members: BTreeSet<MemberId> = counts.iter().map(|count| count.key.0).collect();
+    let events: BTreeSet<EventId> = counts.iter().map(|count| count.key.1).collect();
+    let (members, events): (Vec<_>, Vec<_>) = (members.into_iter().collect(), events.into_iter().collect());
+    let rows = mission::progress(conn, &members, &events).await?;
+    rows.into_iter().map(|row| Ok((row.key()?, row.progress()))).collect()
+}
+
+async fn known_marks(conn: &mut Conn, counts: &[Count]) -> Result<HashSet<MarkKey>, StoreError> {
+    let asked: BTreeSet<MarkKey> = counts
+        .iter()
+        .filter_map(|count| match count.measure {
+            Measure::Mark(mark) => Some((count.key, mark)),
+            Measure::Latest(_) => None,
+        })
+        .collect();
+    let asked: Vec<MarkKey> = asked.into_iter().collect();
+    let mut known = HashSet::new();
+    for asked in asked.chunks(IDS) {
+        let distinct = |of: fn(&MarkKey) -> i64| asked.iter().map(of).collect::<BTreeSet<i64>>();
+        let rows: Vec<MissionMarkRow> = k::table
+            .filter(k::member_id.eq_any(distinct(|((member, _, _), _)| *member)))
+            .filter(k::event_id.eq_any(distinct(|((_, event, _), _)| *event)))
+            .filter(k::mark.eq_any(distinct(|(_, mark)| *mark)))
+            .select(MissionMarkRow::as_select())
+            .load(conn)
+            .await?;
+        for row in rows {
+            known.insert(row.key()?);
+        }
+    }
+    Ok(known)
+}
+
+/// Progress as INSERT text, for the reason given in `mysql/entry_insert.rs`: every value is a number.
+async fn write(conn: &mut Conn, counted: &Counted) -> Result<(), StoreError> {
+    let rows: Vec<(&ProgressKey, &Progress)> = counted.progress.iter().collect();
+    for rows in rows.chunks(ROWS) {
+        let sql = statement(rows).map_err(|e| Error::QueryBuilderError(e.into()))?;
+        conn.batch_execute(&sql).await?;
+    }
+    let mut marks: Vec<MissionMarkRow> = counted.marks.iter().map(MissionMarkRow::new).collect();
+    while !marks.is_empty() {
+        let rest = marks.split_off(marks.len().min(ROWS));
+        let chunk = std::mem::replace(&mut marks, rest);
+        insert_rows!(conn, k::table, chunk)?;
+    }
+    Ok(())
+}
+
+fn statement(rows: &[(&ProgressKey, &Progress)]) -> Result<String, std::fmt::Error> {
+    let mut sql = String::with_capacity(256 + rows.len() * 64);
+    sql.push_str(
+        "INSERT INTO member_mission (member_id, event_id, mission_index, current_value, latest_at, \
+         is_completed, completed_at) VALUES ",
+    );
+    for (n, ((member, event, mission), progress)) in rows.iter().enumerate() {
+        let comma = if n == 0 { "" } else { "," };
+        write!(sql, "{comma}({member},{event},{mission},{},", progress.current_value)?;
+        match progress.latest_at {
+            Some(at) => write!(sql, "{at},")?,
+            None => sql.push_str("NULL,"),
+        }
+        match progress.completed_at {
+            Some(at) => write!(sql, "1,{at})")?,
+            None => sql.push_str("0,NULL)"),
+        }
+    }
+    sql.push_str(KEEP_NEW_PROGRESS);
+    Ok(sql)
+}
+
+/// One row of the outbox for each mission that was completed for the first time.
+async fn earn(
+    conn: &mut Conn,
+    counted: &Counted,
+    definitions: &Definitions,
+    now: i64,
+) -> Result<(), StoreError> {
+    let mut rows = Vec::with_capacity(counted.completions.len());
+    for completion in &counted.completions {
+        let (member, event, mission) = completion.key;
+        let Some(definition) = definitions.get(&event) else { continue };
+        if let Some((lane, kind)) = definition.earned_by(mission, member, completion.accepted_at) {
+            rows.push(MissionOutboxRow {
+                event_id: event,
+                mission_index: mission as i16,
+                member_id: member,
+                topic: definition.topic.clone(),
+                lane,
+                record: shared_proto::encode(event, kind),
+                created_at: now,
+                published_at: None,
+            });
+        }
+    }
+    while !rows.is_empty() {
+        let rest = rows.split_off(rows.len().min(ROWS));
+        let chunk = std::mem::replace(&mut rows, rest);
+        insert_rows!(conn, o::table, chunk)?;
+    }
+    Ok(())
+}
