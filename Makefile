@@ -8,12 +8,13 @@ MAKEFLAGS += --no-builtin-rules
 WITH_STACK := compose/with-stack.sh
 STACK := compose/stack.sh
 COMPOSE := docker compose -f compose/compose.yaml
-SCRIPTS := .ci/run $(wildcard compose/*.sh) k8s/check.sh
+SCRIPTS := .ci/run $(wildcard compose/*.sh) k8s/check.sh e2e/venv.sh
 # One subject a file; each round prints a line of figures that begins with SUMMARY.
 FAULT_TESTS := real_crash real_servers real_log_identity real_poison real_gateway_crash real_redis real_stock_added real_staff real_contacts real_draw \
   embedded_restart
 CARGO_DENY_VERSION := 0.20.2
 SCHEMATHESIS := target/schemathesis
+OPENAPI_CLIENT := target/openapi-client
 ARGS ?=
 
 .PHONY: help
@@ -31,9 +32,10 @@ serve: ## every role in one process, embedded unless the three URLs are set
 	cargo run --release --bin event-system -- serve $(ARGS)
 
 .PHONY: test test-embedded test-crash test-api
-test: ## all tests, on the real stack too (containers or native; started and stopped here)
+test: export OPENAPI_CLIENT_BIN := $(CURDIR)/$(OPENAPI_CLIENT)/bin
+test: $(OPENAPI_CLIENT)/installed ## all tests, on the real stack too (containers or native; started and stopped here)
 	$(WITH_STACK) bash -ec 'cargo build --workspace --bins; \
-	  cargo test --workspace --features e2e/real-stack --no-fail-fast "$$@"' test $(ARGS)
+	  cargo test --workspace --features e2e/real-stack,e2e/generated-client --no-fail-fast "$$@"' test $(ARGS)
 
 test-embedded: ## the tests that need no real stores
 	cargo build --workspace --bins
@@ -49,13 +51,16 @@ test-api: $(SCHEMATHESIS)/installed ## schemathesis asks both listeners by their
 	  cargo test -p e2e --features schemathesis --test fuzzed_api -- --nocapture
 
 $(SCHEMATHESIS)/installed: e2e/schemathesis/requirements.txt
-	python3 -m venv --clear $(SCHEMATHESIS)
-	$(SCHEMATHESIS)/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement $<
+	e2e/venv.sh $(SCHEMATHESIS) $<
+	touch $@
+
+$(OPENAPI_CLIENT)/installed: e2e/generated_client/requirements.txt
+	e2e/venv.sh $(OPENAPI_CLIENT) $<
 	touch $@
 
 .PHONY: bench
 bench: ## figures beside the raw ceiling, on the real stack (ARGS="decide --repetitions 3")
-	$(WITH_STACK) bash -ec 'cargo build --profile dist --workspace --bins --features e2e/real-stack; \
+	$(WITH_STACK) bash -ec 'ulimit -n "$$(ulimit -Hn)"; cargo build --profile dist --workspace --bins --features e2e/real-stack; \
 	  target/dist/bench "$$@"' bench $(ARGS)
 
 .PHONY: k8s
@@ -68,7 +73,7 @@ fmt: ## format the sources
 
 lint: shellcheck ## formatting, clippy without a warning, shell scripts
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --features e2e/real-stack -- -D warnings
+	cargo clippy --workspace --all-targets --features e2e/real-stack,e2e/generated-client -- -D warnings
 
 shellcheck:
 	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo 'shellcheck: not installed, skipped'; fi

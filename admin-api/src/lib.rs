@@ -15,6 +15,7 @@ mod eraser;
 mod events;
 mod mirror;
 mod problem;
+mod ranking;
 mod relay;
 mod reward_totals;
 mod routes;
@@ -48,6 +49,7 @@ pub use args::AdminArgs;
 pub use draw_runs::DrawRuns;
 pub use eraser::{EraseError, Eraser, check_key_encryption_key};
 pub use mirror::{Mirror, MirrorError};
+pub use ranking::Ranking;
 pub use relay::Relay;
 use relay::RelayParts;
 pub use reward_totals::RewardTotals;
@@ -186,6 +188,12 @@ impl Admin {
             let shutdown = life.shutdown_token();
             life.spawn("reward totals", async move {
                 totals.run(shutdown).await;
+                Ok(())
+            });
+            let ranking = Ranking::new(self.parts.store.clone(), redis.clone(), self.parts.clock.clone());
+            let shutdown = life.shutdown_token();
+            life.spawn("ranking", async move {
+                ranking.run(shutdown).await;
                 Ok(())
             });
             let (mirror, shutdown) = (Mirror::new(self.parts.store.clone(), redis), life.shutdown_token());

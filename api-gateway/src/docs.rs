@@ -10,6 +10,8 @@ use crate::activities;
 use crate::entries::{Accepted, EntryBody};
 use crate::entry_view::EntryJson;
 use crate::events_view::{EventJson, EventsJson};
+use crate::my_entries::EntriesJson;
+use crate::ranking::{DEFAULT, RankingJson};
 use crate::stream::Position;
 
 pub(crate) const ABOUT: About = About {
@@ -39,6 +41,21 @@ pub(crate) fn list_events() -> Operation {
                 "events": [event()], "next_cursor": null, "server_time": "2026-03-01T09:59:59.000Z",
             }),
         )
+}
+
+pub(crate) fn ranking() -> Operation {
+    let mut limit = integer(1, 200);
+    limit["default"] = DEFAULT.into();
+    let example = json!({"events": [{"event_id": 42, "title": "Ten mugs", "score": 1302}]});
+    Operation::new("getRanking", "The most popular events")
+        .about(
+            "By accepted entries, at most a few seconds old: the events that `GET /v1/events/{event_id}` shows and that have \
+             an entry.",
+        )
+        .tag(EVENTS)
+        .query("limit", "How many at most", limit)
+        .violation("INVALID_REQUEST", "query:limit", "must be an integer from 1 to 200")
+        .answer::<RankingJson<'_>>(200, "The first of the ranking", example)
 }
 
 pub(crate) fn get_event() -> Operation {
@@ -185,11 +202,26 @@ pub(crate) fn get_entry() -> Operation {
         )
 }
 
+pub(crate) fn my_entries() -> Operation {
+    Operation::new("listMyEntries", "A member's own entries, newest first")
+        .about(
+            "Decided and pending ones, by the time at which they were accepted; none of deleted events. One that is still \
+             queued shows up once it is decided, at most a second later.",
+        )
+        .tag(ENTRIES)
+        .member()
+        .page()
+        .violation("INVALID_REQUEST", "query:cursor", "is not one of ours")
+        .answer::<EntriesJson>(200, "A page", json!({"entries": [won()], "next_cursor": null}))
+}
+
 pub(crate) fn stream_entry() -> Operation {
     Operation::new("streamEntry", "The place in the queue, then the result, pushed")
         .about(
             "Server-Sent Events: `position` with `{entry_id, ahead}` while queued, at most one a second; one `result` with \
-             the Entry (of a raffle, the PENDING one), then the end. A comment every 15 s keeps proxies awake.",
+             the Entry (of a raffle, the PENDING one), then the end. A comment every 15 s keeps proxies awake. Who comes back \
+             says by `Last-Event-ID` what is known already. Who is refused, or cannot hold a connection, polls \
+             `GET /v1/entries/{entry_id}` every second or two: it tells the same.",
         )
         .tag(ENTRIES)
         .member()
@@ -200,6 +232,7 @@ pub(crate) fn stream_entry() -> Operation {
         .event::<EntryJson>("result", "once, then the stream ends", Some("result"), won())
         .empty(204, "`Last-Event-ID` says that the result is known: do not come back")
         .problem(404, "ENTRY_NOT_FOUND", "no such entry, somebody else's, or by token one that is not decided yet")
+        .problem(429, "TRY_AGAIN", "too many open streams of this member, or of this entry; poll meanwhile")
         .problem(503, "UNAVAILABLE", "too many streams, starting, or the database does not answer")
 }
 

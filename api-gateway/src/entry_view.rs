@@ -214,24 +214,34 @@ fn of_receipt(receipt: &Receipt, status: EntryState, ahead: Option<i64>) -> Entr
     }
 }
 
-fn of_row(event: &EventView, entry_id: EntryId, row: &EntryRow, now: Millis) -> EntryJson {
+/// An entry with a row.
+pub(crate) fn of_row(event: &EventView, entry_id: EntryId, row: &EntryRow, now: Millis) -> EntryJson {
+    let definition = &event.facts.definition;
+    let options = &definition.options;
+    let option = row.option_index.and_then(|index| options.get(usize::try_from(index).ok()?));
+    let mut json = of_past(entry_id, row, option.map(|(name, _)| name.as_str()));
+    if row.status == i16::from(EntryStatus::Lose.code()) && now < definition.claim_until {
+        // Beside a LOSE the row keeps the number among the alternates as drawn.
+        json.alternate = row.entry_rank.map(|drawn| event.facts.alternate(drawn));
+    }
+    json
+}
+
+/// The same of an event that is watched no more: nobody moves up there.
+pub(crate) fn of_past(entry_id: EntryId, row: &EntryRow, option: Option<&str>) -> EntryJson {
     let status = EntryStatus::from_code(row.status);
     let won = status == Some(EntryStatus::Win);
     let lost = status == Some(EntryStatus::Lose);
-    // Beside a LOSE the row keeps the number among the alternates as drawn.
-    let alternate = row.entry_rank.filter(|_| lost && now < event.facts.definition.claim_until);
-    let options = &event.facts.definition.options;
-    let option = row.option_index.and_then(|index| options.get(usize::try_from(index).ok()?));
     EntryJson {
         entry_id,
         event_id: row.event_id,
         status: state_of(row.status),
         reason: row.reason.and_then(Reason::from_code),
-        option: option.map(|(name, _)| name.as_str().to_owned()),
+        option: option.map(str::to_owned),
         reward_amount: won.then_some(row.reward_amount),
         seq: Some(row.seq),
         rank: row.entry_rank.filter(|_| !lost),
-        alternate: alternate.map(|drawn| event.facts.alternate(drawn)),
+        alternate: None,
         ahead: None,
         accepted_at: time(row.accepted_at),
         decided_at: (status != Some(EntryStatus::Pending)).then(|| time(row.decided_at)),

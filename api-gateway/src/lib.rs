@@ -11,12 +11,17 @@ mod entries;
 mod entry_view;
 mod events_view;
 mod finished;
+mod gather;
+mod my_entries;
 mod options;
 mod raffle;
+mod ranking;
 mod recent;
 mod results;
 mod snapshot;
 mod stream;
+mod stream_places;
+mod stream_wakes;
 mod winners;
 
 use std::net::SocketAddr;
@@ -40,9 +45,13 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::draw_view::Draws;
+use crate::my_entries::MyEntries;
+use crate::ranking::Ranking;
 use crate::recent::RecentEntries;
 use crate::results::Results;
 use crate::snapshot::Snapshots;
+use crate::stream_places::StreamPlaces;
+use crate::stream_wakes::StreamWakes;
 use crate::winners::Winners;
 
 /// Settings of the public listener.
@@ -67,9 +76,12 @@ pub struct GatewayArgs {
     /// How often definitions, stock and progress are read
     #[arg(long, env, default_value = "200ms", value_parser = humantime::parse_duration)]
     pub snapshot_interval: Duration,
-    /// Open result streams; one more is 503 UNAVAILABLE
-    #[arg(long, env, default_value_t = 20_000)]
+    /// Open result streams; one more is 503 UNAVAILABLE. Below MAX_CONNECTIONS, so that streams leave room for entries
+    #[arg(long, env, default_value_t = 12_000)]
     pub max_streams: usize,
+    /// Open result streams of one member; one more is 429 TRY_AGAIN
+    #[arg(long, env, default_value_t = 8)]
+    pub max_streams_per_member: usize,
     /// A result stream that has said nothing for so long says that it lives; stay below what proxies on the way allow
     #[arg(long, env, default_value = "15s", value_parser = humantime::parse_duration)]
     pub stream_heartbeat: Duration,
@@ -87,7 +99,8 @@ impl Default for GatewayArgs {
             member_rate_limit_per_second: 5,
             activity_rate_limit_per_second: 10,
             snapshot_interval: Duration::from_millis(200),
-            max_streams: 20_000,
+            max_streams: 12_000,
+            max_streams_per_member: 8,
             stream_heartbeat: Duration::from_secs(15),
             limits: HttpLimits::default(),
         }
@@ -120,6 +133,9 @@ impl GatewayArgs {
         self.limits.check()?;
         if self.max_streams > Semaphore::MAX_PERMITS {
             return Err(ConfigError::new("MAX_STREAMS", "is too large"));
+        }
+        if self.max_streams_per_member == 0 {
+            return Err(ConfigError::new("MAX_STREAMS_PER_MEMBER", "must be above 0"));
         }
         Ok(())
     }
@@ -176,7 +192,10 @@ pub struct Edge<P> {
     winners: Winners,
     results: Results,
     draws: Draws,
-    streams: Arc<Semaphore>,
+    my_entries: MyEntries,
+    ranking: Ranking,
+    stream_places: Arc<StreamPlaces>,
+    stream_wakes: Arc<StreamWakes>,
     accepted: Counter,
     activities_accepted: Counter,
 }
@@ -222,7 +241,10 @@ impl<P: Producer> Gateway<P> {
             winners: Winners::default(),
             results: Results::default(),
             draws: Draws::default(),
-            streams: Arc::new(Semaphore::new(args.max_streams.min(Semaphore::MAX_PERMITS))),
+            my_entries: MyEntries::default(),
+            ranking: Ranking::default(),
+            stream_places: StreamPlaces::new(args.max_streams, args.max_streams_per_member),
+            stream_wakes: Arc::default(),
             accepted: metrics::counter!("event_entries_accepted_total"),
             activities_accepted: metrics::counter!("event_activities_accepted_total"),
             activity_topic: topics.name(Topic::Activity),
@@ -272,6 +294,8 @@ impl<P: Producer> Gateway<P> {
             .route(Method::GET, "/v1/entries/{entry_id}", entry_view::get, docs::get_entry())
             .route(Method::GET, "/v1/entries/{entry_id}/stream", stream::get, docs::stream_entry())
             .route(Method::POST, "/v1/entries/{entry_id}/claim", claim::post, docs::claim(limit))
+            .route(Method::GET, "/v1/members/me/entries", my_entries::list, docs::my_entries())
+            .route(Method::GET, "/v1/ranking", ranking::get, docs::ranking())
             .documented(docs::ABOUT))
     }
 
@@ -284,6 +308,7 @@ impl<P: Producer> Gateway<P> {
         life.spawn("snapshot", snapshot::refresh_until(Arc::clone(&self.0), component, stop.clone()));
         life.spawn("winners", winners::load_until(Arc::clone(&self.0), stop.clone()));
         life.spawn("results", results::read_until(Arc::clone(&self.0), stop.clone()));
+        life.spawn("members' entries", my_entries::read_until(Arc::clone(&self.0), stop.clone()));
         let (edge, name) = (&self.0, format!("{:032x}", u128::from_be_bytes(self.0.random.id())));
         let beat = edge.presence.clone().run(edge.redis.clone(), Arc::clone(&edge.clock), name, stop);
         life.spawn("presence", async move {

@@ -1,9 +1,7 @@
 //! Results are read once each: whoever waits registers an id, and one query a tick reads them all.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use quick_cache::sync::Cache;
 use shared_domain::{EntryId, EntryStatus, EventId, EventType, MemberId};
@@ -11,13 +9,11 @@ use shared_runtime::http::Problem;
 use shared_runtime::log::producer::Producer;
 use shared_runtime::store::error_class::StoreError;
 use shared_runtime::store::rows::EntryRow;
-use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::Edge;
+use crate::gather::Gathered;
 
-/// How long ids are gathered before they are read.
-const GATHER: Duration = Duration::from_millis(20);
 /// Ids in one query.
 const BLOCK: usize = 1_000;
 /// Decided rows remembered: some 30 MiB.
@@ -29,26 +25,16 @@ enum Key {
     Member(MemberId, EntryId),
 }
 
-type Answer = Result<Option<Arc<EntryRow>>, ()>;
-
 /// Who waits for what, and what was decided.
 #[derive(Debug)]
 pub(crate) struct Results {
     decided: Cache<EntryId, Arc<EntryRow>>,
-    waiting: Mutex<HashMap<Key, Vec<oneshot::Sender<Answer>>>>,
-    someone: Notify,
-    /// Nobody reads any more. Set and read under the lock of `waiting`.
-    closed: AtomicBool,
+    asked: Gathered<Key, Option<Arc<EntryRow>>>,
 }
 
 impl Default for Results {
     fn default() -> Self {
-        Self {
-            decided: Cache::new(CAPACITY),
-            waiting: Mutex::default(),
-            someone: Notify::new(),
-            closed: AtomicBool::new(false),
-        }
+        Self { decided: Cache::new(CAPACITY), asked: Gathered::default() }
     }
 }
 
@@ -66,7 +52,7 @@ impl Results {
     ) -> Result<Option<Arc<EntryRow>>, Problem> {
         match self.known(entry).filter(|row| row.event_id == event) {
             Some(row) => Ok(Some(row)),
-            None => self.wait(Key::Event(event, entry)).await,
+            None => self.asked.ask(Key::Event(event, entry)).await,
         }
     }
 
@@ -78,35 +64,8 @@ impl Results {
     ) -> Result<Option<Arc<EntryRow>>, Problem> {
         match self.known(entry) {
             Some(row) => Ok(Some(row).filter(|row| row.member_id == member)),
-            None => self.wait(Key::Member(member, entry)).await,
+            None => self.asked.ask(Key::Member(member, entry)).await,
         }
-    }
-
-    async fn wait(&self, key: Key) -> Result<Option<Arc<EntryRow>>, Problem> {
-        let (tell, told) = oneshot::channel();
-        {
-            let mut waiting = self.lock();
-            if self.closed.load(Ordering::Relaxed) {
-                return Err(Problem::unavailable("shutting down"));
-            }
-            waiting.entry(key).or_default().push(tell);
-        }
-        self.someone.notify_one();
-        match told.await {
-            Ok(Ok(row)) => Ok(row),
-            Ok(Err(())) | Err(_) => Err(Problem::unavailable("results cannot be read now")),
-        }
-    }
-
-    fn take(&self) -> Vec<(Key, Vec<oneshot::Sender<Answer>>)> {
-        let mut waiting = self.lock();
-        let keys: Vec<Key> = waiting.keys().take(BLOCK).copied().collect();
-        keys.into_iter().filter_map(|key| waiting.remove_entry(&key)).collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Vec<oneshot::Sender<Answer>>>> {
-        // Whole at every moment.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -115,42 +74,31 @@ pub(crate) async fn read_until<P: Producer>(
     edge: Arc<Edge<P>>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let results = &edge.results;
-    while stop.run_until_cancelled(results.someone.notified()).await.is_some() {
-        tokio::time::sleep(GATHER).await;
-        loop {
-            let batch = results.take();
-            if batch.is_empty() {
-                break;
+    let mut reader = edge.results.asked.reader(BLOCK);
+    while let Some(batch) = reader.next(&stop).await {
+        match read(&edge, &batch.keys()).await {
+            Ok(rows) => {
+                let found = remembered(&edge.results, rows, &final_rows(&edge));
+                batch.answer(|key| {
+                    let row = match *key {
+                        Key::Event(event, id) => found.get(&id).filter(|row| row.event_id == event),
+                        Key::Member(member, id) => found.get(&id).filter(|row| row.member_id == member),
+                    };
+                    row.cloned()
+                });
             }
-            let rows = read(&edge, &batch).await;
-            if let Err(error) = &rows {
+            Err(error) => {
                 tracing::warn!(%error, "results could not be read");
+                batch.fail();
             }
-            answer(results, batch, rows, &final_rows(&edge));
         }
-    }
-    // Handlers that drain need not wait for their deadline.
-    {
-        let _waiting = results.lock();
-        results.closed.store(true, Ordering::Relaxed);
-    }
-    loop {
-        let batch = results.take();
-        if batch.is_empty() {
-            break;
-        }
-        answer(results, batch, Err(StoreError::fatal("shutting down")), &|_| false);
     }
     Ok(())
 }
 
-async fn read<P>(
-    edge: &Edge<P>,
-    batch: &[(Key, Vec<oneshot::Sender<Answer>>)],
-) -> Result<Vec<EntryRow>, StoreError> {
+async fn read<P>(edge: &Edge<P>, keys: &[Key]) -> Result<Vec<EntryRow>, StoreError> {
     let (mut by_event, mut by_member) = (Vec::new(), Vec::new());
-    for (key, _) in batch {
+    for key in keys {
         match key {
             Key::Event(event, entry) => by_event.push((*event, *entry)),
             Key::Member(member, entry) => by_member.push((*member, *entry)),
@@ -176,35 +124,20 @@ fn final_rows<P>(edge: &Edge<P>) -> impl Fn(&EntryRow) -> bool {
     }
 }
 
-fn answer(
+/// The rows by id; final ones are kept.
+fn remembered(
     results: &Results,
-    batch: Vec<(Key, Vec<oneshot::Sender<Answer>>)>,
-    rows: Result<Vec<EntryRow>, StoreError>,
+    rows: Vec<EntryRow>,
     is_final: &dyn Fn(&EntryRow) -> bool,
-) {
-    let found = rows.map(|rows| {
-        let mut found: HashMap<EntryId, Arc<EntryRow>> = HashMap::with_capacity(rows.len());
-        for row in rows {
-            let Ok(id) = row.id() else { continue };
-            let row = Arc::new(row);
-            if is_final(&row) {
-                results.decided.insert(id, Arc::clone(&row));
-            }
-            found.insert(id, row);
+) -> HashMap<EntryId, Arc<EntryRow>> {
+    let mut found = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let Ok(id) = row.id() else { continue };
+        let row = Arc::new(row);
+        if is_final(&row) {
+            results.decided.insert(id, Arc::clone(&row));
         }
-        found
-    });
-    for (key, waiting) in batch {
-        let row = match &found {
-            Err(_) => Err(()),
-            Ok(found) => Ok(match key {
-                Key::Event(event, id) => found.get(&id).filter(|row| row.event_id == event),
-                Key::Member(member, id) => found.get(&id).filter(|row| row.member_id == member),
-            }),
-        };
-        for tell in waiting {
-            // Who hung up needs no answer.
-            drop(tell.send(row.map(|row| row.cloned())));
-        }
+        found.insert(id, row);
     }
+    found
 }

@@ -80,6 +80,8 @@ pub(crate) struct EventView {
     pub remaining: Vec<i64>,
     pub exhausted: Option<ExhaustedAt>,
     pub stock_pending: bool,
+    /// Entries with a row.
+    pub accepted: i64,
     /// Next offset to be applied, by lane; `None`: nothing of this log was applied there.
     pub cursors: Vec<Option<i64>>,
     pub limit: i64,
@@ -270,7 +272,9 @@ async fn refresh<P: Producer>(edge: &Edge<P>) -> Result<(), StoreError> {
     }
     unreadable.retain(|id, _| !facts.contains_key(id));
     let snapshot = assemble(taken_at, &rows, facts, &live, &edge.args, unreadable);
-    edge.snapshots.0.store(Some(Arc::new(snapshot)));
+    let snapshot = Arc::new(snapshot);
+    edge.snapshots.0.store(Some(Arc::clone(&snapshot)));
+    edge.stream_wakes.look(&snapshot);
     Ok(())
 }
 
@@ -406,6 +410,7 @@ fn view_of(
         remaining,
         exhausted,
         cursors,
+        accepted: lanes.iter().map(|lane| lane.seq).sum(),
         stock_pending: false,
         limit: 0,
         member_limit: 0,

@@ -12,13 +12,11 @@ use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use crate::Edge;
-use crate::entry_view::{Shown, claim, look};
+use crate::entry_view::{Claim, Shown, claim, look};
+use crate::stream_places::Owner;
 
-/// Positions are told at most this often.
+/// Positions are told at most this often. The result wakes its stream.
 const POSITION_EVERY: Duration = Duration::from_secs(1);
-/// Who is nearly there is looked at more often.
-const NEAR: i64 = 1_000;
-const LOOK_NEAR: Duration = Duration::from_millis(250);
 const RESULT: &str = "result";
 
 /// Data of `event: position`.
@@ -37,9 +35,7 @@ pub(crate) async fn get<P: Producer>(
 ) -> Result<Response, Problem> {
     request.only_query(&["receipt"])?;
     let entry_id = EntryId::parse(params.get("entry_id")).ok_or_else(Problem::entry_not_found)?;
-    let place = Arc::clone(&edge.streams)
-        .try_acquire_owned()
-        .map_err(|_| Problem::unavailable("too many open streams").with_retry_after(2))?;
+    let room = edge.stream_places.room()?;
     let in_query = request.query_param("receipt");
     let shown = Shown::new(&request.headers, request.bearer(), in_query.as_deref());
     let claim = claim(&edge, shown, entry_id).await?;
@@ -51,11 +47,18 @@ pub(crate) async fn get<P: Producer>(
     let mut told = last_event.strip_prefix('p').and_then(|ahead| ahead.parse::<i64>().ok());
     // Errors that have a status are told before the head is sent.
     let mut entry = Some(look(&edge, entry_id, &claim).await?);
+    let (owner, wake) = match &claim {
+        Claim::Receipt(at) => {
+            (Owner::Entry(entry_id), Some(edge.stream_wakes.at(at.event_id, at.lane, at.offset)))
+        }
+        // By token only what has a row is seen: there is nothing to wait for.
+        Claim::Member(member) => (Owner::Member(*member), None),
+    };
+    let place = edge.stream_places.take(room, owner)?;
     Ok(Response::sse(async_stream::stream! {
         let _place = place;
         let (mut told_at, mut said_at) = (None::<Instant>, Instant::now());
         loop {
-            let mut wait = POSITION_EVERY;
             // A failed look is tried again: the client keeps its stream while the database is away.
             if let Some(entry) = entry.take() {
                 let Some(ahead) = entry.ahead else {
@@ -66,15 +69,19 @@ pub(crate) async fn get<P: Producer>(
                     yield sse_event("position", &format!("p{ahead}"), &Position { entry_id, ahead });
                     (told, told_at, said_at) = (Some(ahead), Some(Instant::now()), Instant::now());
                 }
-                if ahead < NEAR {
-                    wait = LOOK_NEAR;
-                }
             }
             if said_at.elapsed() >= edge.args.stream_heartbeat {
                 yield sse_heartbeat();
                 said_at = Instant::now();
             }
-            tokio::time::sleep(wait).await;
+            let woken = async {
+                match &wake {
+                    Some(wake) => wake.woken().await,
+                    None => std::future::pending().await,
+                }
+            };
+            // In time or not: then it looks.
+            drop(tokio::time::timeout(POSITION_EVERY, woken).await);
             match look(&edge, entry_id, &claim).await {
                 Ok(found) => entry = Some(found),
                 // The event was deleted.

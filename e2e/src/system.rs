@@ -74,9 +74,9 @@ impl System {
         let (folder, key, public, admin) = ground();
         let services = ["apply-worker", "raffle-worker", "admin-api", "api-gateway"].map(|program| {
             let mut command = clean(program);
-            command.envs(settings.iter().copied());
             at(&mut command, public, admin);
             on_column(&mut command, &column).env("AUTH_DEV_KEY_FILE", key_file(folder.path()));
+            command.envs(settings.iter().copied());
             Process::spawn(command, program)
         });
         let url = column.database_url.clone();
@@ -164,9 +164,24 @@ impl System {
         keeps(&self.public_contract, method, path, answer)
     }
 
+    /// A member reads something.
+    pub async fn as_member(&self, member: i64, path: &str) -> Answer {
+        self.ask_public("GET", path, &self.member(member)).await
+    }
+
     /// A command of staff; its path under `/commands`.
     pub async fn command(&self, path: &str, body: Value) -> String {
         let answer = self.ask_admin("POST", path, body).await;
+        Self::path_of(&answer)
+    }
+
+    /// The same by another method, without a body.
+    pub async fn command_by(&self, method: &str, path: &str) -> String {
+        let answer = self.ask_admin(method, path, Value::Null).await;
+        Self::path_of(&answer)
+    }
+
+    fn path_of(answer: &Answer) -> String {
         assert_eq!(answer.status, 202, "{answer:?}");
         assert!(["PENDING", "APPLIED"].contains(&&*answer.text("status")), "{answer:?}");
         format!("/commands/{}", answer.text("command_id"))
@@ -240,8 +255,12 @@ impl System {
 
     /// A member presses the button.
     pub async fn enter(&self, event: i64, member: i64) -> Answer {
-        let path = format!("/v1/events/{event}/entries");
-        self.ask_public("POST", &path, &self.member(member)).await
+        self.press(event, &self.member(member)).await
+    }
+
+    /// The same with these header lines.
+    pub async fn press(&self, event: i64, headers: &str) -> Answer {
+        self.ask_public("POST", &format!("/v1/events/{event}/entries"), headers).await
     }
 
     /// The entry as its receipt shows it.

@@ -145,6 +145,7 @@ fn cases(folder: &Path) -> Vec<Case> {
         (&[GATEWAY, SERVE], "SNAPSHOT_INTERVAL", text("2s"), "SNAPSHOT_INTERVAL"),
         (&[GATEWAY, SERVE], "MAX_STREAMS", text("-1"), "MAX_STREAMS"),
         (&[GATEWAY, SERVE], "MAX_STREAMS", u64::MAX.to_string(), "MAX_STREAMS"),
+        (&[GATEWAY, SERVE], "MAX_STREAMS_PER_MEMBER", text("0"), "MAX_STREAMS_PER_MEMBER"),
         (&[GATEWAY, SERVE], "STREAM_HEARTBEAT", text("0s"), "STREAM_HEARTBEAT"),
         (&[ADMIN, SERVE], "CLOSE_GRACE", text("1s"), "CLOSE_GRACE"),
         (&[ADMIN, SERVE], "CLOSE_GRACE", text("2h"), "CLOSE_GRACE"),

@@ -5,6 +5,7 @@ mod breaker;
 mod member_limit;
 mod policy;
 mod presence;
+mod ranking;
 mod rate_limit;
 mod rewards;
 

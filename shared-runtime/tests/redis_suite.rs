@@ -2,6 +2,9 @@
 //! `REDIS_URL`) against a real one, so that the fake cannot drift from what it stands for.
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
+#[path = "redis_suite/cut.rs"]
+mod cut;
+
 use deadpool_redis::redis::{self, Value};
 use deadpool_redis::{Connection, Manager, Pool};
 use shared_runtime::clock::SystemRandom;
@@ -297,6 +300,8 @@ pub async fn suite(url: &str) {
     assert_eq!(ask(&mut connection, "GET soon").await, "nil");
 
     limits(url).await;
+    cut::requests(url).await;
+    cut::answers(url).await;
     assert_eq!(ask(&mut connection, "FLUSHDB").await, "OK");
 }
 
@@ -315,6 +320,8 @@ async fn the_embedded_redis_answers_like_redis() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_real_redis_answers_like_redis() {
     let url = std::env::var("REDIS_URL").unwrap_or_default();
-    assert!(!url.is_empty(), "the feature real-stack needs REDIS_URL, with a database that may be emptied");
-    suite(&url).await;
+    // A database of its own, for it is emptied.
+    let (server, _) =
+        url.rsplit_once('/').expect("the feature real-stack needs REDIS_URL with a database's number");
+    suite(&format!("{server}/14")).await;
 }

@@ -155,7 +155,7 @@ pub struct Edge {
     contract: Option<Contract>,
     key: DevKey,
     memory: LaneMemory,
-    _redis: FakeRedis,
+    server: Option<FakeRedis>,
     _dir: tempfile::TempDir,
 }
 
@@ -210,7 +210,7 @@ impl Edge {
             contract: None,
             key,
             memory,
-            _redis: server,
+            server: Some(server),
             _dir: dir,
         };
         let document = edge.ask("GET", "/openapi.json", "", "").await;
@@ -236,6 +236,11 @@ impl Edge {
             edge.until("GET", &format!("/v1/events/{id}"), "", 200, "event_id").await;
         }
         edge
+    }
+
+    /// Redis is gone.
+    pub async fn stop_redis(&mut self) {
+        self.server.take().unwrap().shutdown().await;
     }
 
     /// Appends a record to the event's lane; its offset.

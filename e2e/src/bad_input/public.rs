@@ -151,13 +151,25 @@ pub(super) fn public_routes(system: &System, event: i64) -> Vec<Case> {
     ] {
         let path = format!("/v1/events?{query}");
         cases.push(case("list", "GET", &path, "", b"", (422, "INVALID_REQUEST")));
+        let path = format!("/v1/members/me/entries?{query}");
+        cases.push(case("own list", "GET", &path, &token, b"", (422, "INVALID_REQUEST")));
+        cases.push(case("own list", "GET", &path, "", b"", (401, "UNAUTHENTICATED")));
     }
+    for cursor in ["1.2.3", "1.2.3.4.5", "1.2.3.x", "01.2.3.4", "1.2.99999999999.4", "1.2.3.4%00", "%27"] {
+        let path = format!("/v1/members/me/entries?cursor={cursor}");
+        cases.push(case("own list", "GET", &path, &token, b"", (422, "INVALID_REQUEST")));
+    }
+    for query in ["limit=0", "limit=201", "limit=x", "limit=", "limit=-1", "cursor=1", "limt=1"] {
+        let path = format!("/v1/ranking?{query}");
+        cases.push(case("ranking", "GET", &path, "", b"", (422, "INVALID_REQUEST")));
+    }
+    let mine = "/v1/members/me/entries";
+    cases.push(case("staff", "GET", mine, &system.staff("events:read"), b"", (401, "UNAUTHENTICATED")));
+    cases.push(case("not mine", "GET", "/v1/members/2/entries", &token, b"", (404, "NOT_FOUND")));
     let one = format!("/v1/events/{event}?verbose=1");
     cases.push(case("unknown query", "GET", &one, "", b"", (422, "INVALID_REQUEST")));
     // Built one day; until then a path like any other.
-    for path in
-        ["/v1/members/me/entries", "/v1/ranking", "/v1/activities", "/metrics", "/livez", "/admin/v1/events"]
-    {
+    for path in ["/v1/activities", "/metrics", "/livez", "/admin/v1/events"] {
         cases.push(case("not here", "GET", path, &token, b"", (404, "NOT_FOUND")));
     }
     cases

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use shared_runtime::auth::DevKey;
 
-use super::http::{Answers, Connection, entry_request, run, status};
+use super::http::{Answers, BareRoute, Connection, entry_request, run, status};
 use super::{Bar, Meter, Runs, Sample, Series, Table, service};
 use crate::column::Column;
 use crate::log::{append, append_entries, scheduled};
@@ -65,7 +65,7 @@ impl EdKey {
 }
 
 /// Sends the requests and measures the process that answers.
-async fn measure(
+pub(super) async fn measure(
     pid: u32,
     addr: SocketAddr,
     connections: usize,
@@ -79,7 +79,7 @@ async fn measure(
 }
 
 /// The answer to one request, as a bare route will give it. Waits until the event is open or sold out.
-async fn answer_of(addr: SocketAddr, request: &[u8], wanted: u16) -> Vec<u8> {
+pub(super) async fn answer_of(addr: SocketAddr, request: &[u8], wanted: u16) -> Vec<u8> {
     let until = std::time::Instant::now() + Duration::from_secs(30);
     loop {
         let mut connection = Connection::open(addr).await.expect("connects");
@@ -117,8 +117,8 @@ pub async fn bench(table: &mut Table, repetitions: usize, requests: i64) {
     let known: Vec<Vec<u8>> =
         (1..=1_000).map(|n| entry_request(SOLD_OUT, &token(1_000_000_000 + n))).collect();
     let refused = answer_of(addr, &known[0], 409).await;
-    let (mut bare, bare_addr, _kept) = service::bare_warp(&accepted).await;
-    let (mut bare_409, bare_409_addr, _kept_too) = service::bare_warp(&refused).await;
+    let (mut bare, bare_addr, _kept) = service::bare_warp(&accepted, BareRoute::Enter).await;
+    let (mut bare_409, bare_409_addr, _kept_too) = service::bare_warp(&refused, BareRoute::Enter).await;
 
     for connections in [64, 256] {
         let [mut ours, mut ours_bare, mut gone, mut gone_bare, mut eddsa] = [(); 5].map(|()| Runs::default());

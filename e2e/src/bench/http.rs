@@ -118,8 +118,26 @@ pub async fn until_ready(addr: SocketAddr) {
     }
 }
 
+/// The route that a bare server has, and no other.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum BareRoute {
+    /// To enter an event.
+    Enter,
+    /// A member's list of entries.
+    List,
+}
+
+impl std::fmt::Display for BareRoute {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Enter => "enter",
+            Self::List => "list",
+        })
+    }
+}
+
 /// Serves one fixed answer by one warp route, until killed. `answer` is an HTTP/1.1 response.
-pub async fn bare_warp(addr: SocketAddr, answer: Vec<u8>) {
+pub async fn bare_warp(addr: SocketAddr, answer: Vec<u8>, route: BareRoute) {
     use warp::Filter;
     let head = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("a head") + 4;
     let text = std::str::from_utf8(&answer[..head]).expect("ASCII").to_owned();
@@ -133,14 +151,23 @@ pub async fn bare_warp(addr: SocketAddr, answer: Vec<u8>) {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
     let status = status(&answer);
-    let route = warp::path!("v1" / "events" / i64 / "entries").and(warp::post()).map(move |_event| {
+    let respond = move || {
         let mut response = warp::http::Response::builder().status(status);
         for (name, value) in &headers {
             response = response.header(name, value);
         }
         response.body(body.clone()).expect("a response")
-    });
-    warp::serve(route).run(addr).await;
+    };
+    match route {
+        BareRoute::Enter => {
+            let path = warp::path!("v1" / "events" / i64 / "entries").and(warp::post());
+            warp::serve(path.map(move |_event| respond())).run(addr).await;
+        }
+        BareRoute::List => {
+            let path = warp::path!("v1" / "members" / "me" / "entries").and(warp::get());
+            warp::serve(path.map(respond)).run(addr).await;
+        }
+    }
 }
 
 #[cfg(test)]

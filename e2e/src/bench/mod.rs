@@ -5,8 +5,10 @@ pub mod draw;
 pub mod gateway;
 pub mod http;
 pub mod memory;
+pub mod my_entries;
 pub mod raffle;
 mod service;
+pub mod streams;
 pub mod winners;
 
 use std::fmt::Write as _;

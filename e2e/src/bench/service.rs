@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::http::BareRoute;
 use crate::column::Column;
 use crate::process::{Process, free_port};
 
@@ -23,7 +24,10 @@ pub async fn gateway(column: &Column, auth: &[(&str, &str)]) -> (Process, Socket
 }
 
 /// This program again, as a bare warp route that always answers `answer` (an HTTP/1.1 response as bytes).
-pub async fn bare_warp(answer: &[u8]) -> (std::process::Child, SocketAddr, tempfile::TempDir) {
+pub async fn bare_warp(
+    answer: &[u8],
+    route: BareRoute,
+) -> (std::process::Child, SocketAddr, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("folder");
     let file = folder.path().join("answer");
     std::fs::write(&file, answer).expect("file");
@@ -32,6 +36,7 @@ pub async fn bare_warp(answer: &[u8]) -> (std::process::Child, SocketAddr, tempf
     let child = std::process::Command::new(own)
         .args(["bare-warp", &addr.to_string()])
         .arg(&file)
+        .arg(route.to_string())
         .spawn()
         .expect("starts");
     super::http::until_ready(addr).await;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use e2e::bench::{Table, decide, draw, gateway, http, memory, raffle, winners};
+use e2e::bench::{Table, decide, draw, gateway, http, memory, my_entries, raffle, streams, winners};
 
 /// Ours beside the raw ceiling, interleaved; median and range
 #[derive(Parser)]
@@ -19,7 +19,7 @@ struct Cli {
     /// Entries preloaded for parts (a) and (f)
     #[arg(long, global = true, default_value_t = 200_000)]
     entries: i64,
-    /// Requests a run in part (b)
+    /// Requests a run in parts (b) and (g)
     #[arg(long, global = true, default_value_t = 100_000)]
     requests: i64,
     /// Records behind in part (c)
@@ -34,6 +34,9 @@ struct Cli {
     /// Winners in part (e)
     #[arg(long, global = true, default_value_t = 100_000)]
     winners: i64,
+    /// Streams in part (h)
+    #[arg(long, global = true, default_value_t = 10_000)]
+    streams: usize,
 }
 
 #[derive(Subcommand)]
@@ -50,9 +53,13 @@ enum Part {
     Winners,
     /// (f) Entries and a whole draw of a raffle
     Raffle,
-    /// The bare route that (b) compares with
+    /// (g) Members' lists of entries
+    MyEntries,
+    /// (h) Open result streams
+    Streams,
+    /// The bare route that (b) and (g) compare with
     #[command(hide = true)]
-    BareWarp { addr: SocketAddr, answer: PathBuf },
+    BareWarp { addr: SocketAddr, answer: PathBuf, route: http::BareRoute },
 }
 
 #[tokio::main]
@@ -60,8 +67,8 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let mut table = Table::default();
     let part = |wanted: fn(&Part) -> bool| cli.part.as_ref().is_none_or(wanted);
-    if let Some(Part::BareWarp { addr, answer }) = &cli.part {
-        http::bare_warp(*addr, std::fs::read(answer).expect("the answer")).await;
+    if let Some(Part::BareWarp { addr, answer, route }) = &cli.part {
+        http::bare_warp(*addr, std::fs::read(answer).expect("the answer"), *route).await;
         return ExitCode::SUCCESS;
     }
     if part(|p| matches!(p, Part::Decide)) {
@@ -88,6 +95,14 @@ async fn main() -> ExitCode {
         println!("(f) raffle");
         let entrants = i64::try_from(cli.entrants).expect("fits");
         raffle::bench(&mut table, cli.repetitions, cli.entries, entrants).await;
+    }
+    if part(|p| matches!(p, Part::MyEntries)) {
+        println!("(g) members' lists");
+        my_entries::bench(&mut table, cli.repetitions, cli.requests).await;
+    }
+    if part(|p| matches!(p, Part::Streams)) {
+        println!("(h) streams");
+        streams::bench(&mut table, cli.repetitions, cli.streams).await;
     }
     let (text, missed) = table.finish();
     println!("\nmedian (range) of {} repetitions{text}", cli.repetitions);

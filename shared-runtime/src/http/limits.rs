@@ -10,7 +10,7 @@ use crate::config::ConfigError;
 #[command(next_help_heading = "HTTP limits")]
 pub struct HttpLimits {
     /// Open connections; one more is answered 503 and closed
-    #[arg(long, env, default_value_t = 10_000)]
+    #[arg(long, env, default_value_t = 20_000)]
     pub max_connections: usize,
     /// Requests being answered at once; one more is 503 UNAVAILABLE. Streams count until their head is sent
     #[arg(long, env, default_value_t = 4_096)]
@@ -49,7 +49,7 @@ impl HttpLimits {
 impl Default for HttpLimits {
     fn default() -> Self {
         Self {
-            max_connections: 10_000,
+            max_connections: 20_000,
             max_in_flight: 4_096,
             header_read_timeout: Duration::from_secs(10),
             body_read_timeout: Duration::from_secs(10),

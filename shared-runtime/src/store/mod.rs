@@ -8,11 +8,13 @@ mod erasures;
 pub mod error_class;
 mod key_store;
 pub mod lane_tx;
+pub mod member_entries;
 mod migrate;
 mod missions;
 #[allow(clippy::duplicate_mod)]
 mod mysql;
 mod pool;
+mod ranking;
 pub mod rows;
 pub mod schema;
 #[allow(clippy::duplicate_mod)]

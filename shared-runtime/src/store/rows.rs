@@ -7,7 +7,7 @@ mod mission;
 mod privacy;
 mod watched;
 
-use diesel::prelude::{AsChangeset, Insertable, Queryable, Selectable};
+use diesel::prelude::{AsChangeset, Insertable, Queryable, QueryableByName, Selectable};
 use shared_domain::{Approval, DecidedEntry, EntryId, EventId, EventPeriod, LaneState};
 
 use super::error_class::StoreError;
@@ -170,7 +170,7 @@ pub struct StockRow {
 }
 
 /// `event_entry`: one decided entry.
-#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, QueryableByName, Selectable, Insertable)]
 #[diesel(table_name = event_entry, treat_none_as_default_value = false)]
 pub struct EntryRow {
     /// Event.

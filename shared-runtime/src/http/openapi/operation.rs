@@ -374,11 +374,12 @@ impl Answer {
                     ((*code).to_owned(), json!({"summary": when, "value": example}))
                 })
                 .collect();
-            let exact = json!({"properties": {"status": {"const": status}, "code": {"enum": codes}}});
-            contents.insert(
-                PROBLEM_JSON.to_owned(),
-                json!({"schema": {"allOf": [problem, exact]}, "examples": examples}),
-            );
+            // Beside the reference, not in an `allOf`: generated clients have one type for all problems.
+            let mut schema = problem.clone();
+            schema["properties"] = json!({
+                "status": {"type": "integer", "const": status}, "code": {"type": "string", "enum": codes},
+            });
+            contents.insert(PROBLEM_JSON.to_owned(), json!({"schema": schema, "examples": examples}));
         }
         let problems = self.problems.iter().map(|(code, (when, _))| format!("`{code}`: {when}"));
         let about: Vec<String> = self.about.into_iter().chain(problems).collect();

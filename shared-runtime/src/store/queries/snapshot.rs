@@ -27,19 +27,7 @@ pub async fn load(
         .select(outbox::event_id)
         .load(conn)
         .await?;
-    let versions: Vec<(EventId, i64)> = events::table
-        .filter(events::lifecycle.ne(Lifecycle::Draft.code()))
-        .filter(events::deleted_at.is_null())
-        .filter(
-            events::lifecycle
-                .lt(Lifecycle::Closed.code())
-                .or(events::ends_at.gt(closed_after))
-                .or(events::claim_until.gt(now)),
-        )
-        .order(events::event_id)
-        .select((events::event_id, events::version))
-        .load(conn)
-        .await?;
+    let versions = watched(conn, closed_after, now).await?;
     let ids: Vec<EventId> = versions.iter().map(|(id, _)| *id).collect();
     let lanes = event_lane::table
         .filter(event_lane::event_id.eq_any(ids.clone()))
@@ -55,6 +43,27 @@ pub async fn load(
         .await?;
     let progress = progress::of_log(conn, log_id).await?;
     Ok(SnapshotRows { versions, lanes, stock, progress, stock_pending })
+}
+
+/// Ids and versions of the events that [`load`] shows.
+pub async fn watched(
+    conn: &mut Conn,
+    closed_after: i64,
+    now: i64,
+) -> Result<Vec<(EventId, i64)>, StoreError> {
+    Ok(events::table
+        .filter(events::lifecycle.ne(Lifecycle::Draft.code()))
+        .filter(events::deleted_at.is_null())
+        .filter(
+            events::lifecycle
+                .lt(Lifecycle::Closed.code())
+                .or(events::ends_at.gt(closed_after))
+                .or(events::claim_until.gt(now)),
+        )
+        .order(events::event_id)
+        .select((events::event_id, events::version))
+        .load(conn)
+        .await?)
 }
 
 /// Full rows of the events that changed since the last tick.

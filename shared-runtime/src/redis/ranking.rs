@@ -1,0 +1,59 @@
+//! The ranking of events: a sorted set of the entries that each has accepted.
+
+use std::collections::BTreeMap;
+
+use deadpool_redis::redis::{cmd, pipe};
+use shared_domain::EventId;
+
+use super::{RedisClient, RedisUnavailable};
+
+const RANKING: &str = "event:ranking";
+/// Members in one command.
+const BLOCK: usize = 1_000;
+
+impl RedisClient {
+    /// Puts the ranking at these totals, absolute ones: writes those that differ, takes out what is not among them. Gives
+    /// the number of both. Nobody sees half of it; done twice, or by two at once, it is as done once.
+    ///
+    /// # Errors
+    /// As `call`.
+    pub async fn mirror_ranking(&self, totals: &BTreeMap<EventId, i64>) -> Result<usize, RedisUnavailable> {
+        let mut there: BTreeMap<String, f64> = BTreeMap::new();
+        let all: Vec<(String, f64)> =
+            self.command(cmd("ZRANGE").arg(RANKING).arg(0).arg(-1).arg("WITHSCORES")).await?;
+        there.extend(all);
+        let mut differ = Vec::new();
+        for (event, total) in totals {
+            let member = event.to_string();
+            if there.remove(&member) != Some(*total as f64) {
+                differ.push((*total, member));
+            }
+        }
+        let strangers: Vec<String> = there.into_keys().collect();
+        if differ.is_empty() && strangers.is_empty() {
+            return Ok(0);
+        }
+        let mut write = pipe();
+        write.atomic();
+        for block in differ.chunks(BLOCK) {
+            write.cmd("ZADD").arg(RANKING).arg(block).ignore();
+        }
+        for block in strangers.chunks(BLOCK) {
+            write.cmd("ZREM").arg(RANKING).arg(block).ignore();
+        }
+        self.pipeline::<()>(&write).await?;
+        Ok(differ.len() + strangers.len())
+    }
+
+    /// The first of the ranking, highest total first.
+    ///
+    /// # Errors
+    /// As `call`.
+    pub async fn ranking(&self, most: usize) -> Result<Vec<(EventId, i64)>, RedisUnavailable> {
+        let last = i64::try_from(most).unwrap_or(i64::MAX) - 1;
+        let first: Vec<(String, f64)> =
+            self.command(cmd("ZREVRANGE").arg(RANKING).arg(0).arg(last).arg("WITHSCORES")).await?;
+        // What somebody else wrote there is none of ours.
+        Ok(first.into_iter().filter_map(|(event, total)| Some((event.parse().ok()?, total as i64))).collect())
+    }
+}
