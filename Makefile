@@ -13,6 +13,8 @@ SCRIPTS := .ci/run $(wildcard compose/*.sh) k8s/check.sh
 FAULT_TESTS := real_crash real_servers real_log_identity real_poison real_gateway_crash real_redis real_stock_added real_staff real_contacts real_draw \
   embedded_restart
 CARGO_DENY_VERSION := 0.20.2
+CARGO_CYCLONEDX_VERSION := 0.5.9
+PROGRAMS := event-system api-gateway admin-api apply-worker raffle-worker
 SCHEMATHESIS := target/schemathesis
 ARGS ?=
 
@@ -80,6 +82,22 @@ deny: ## licences, sources and bans of the dependencies (deny.toml)
 	  cargo install cargo-deny --quiet --locked --version $(CARGO_DENY_VERSION) --root target/tools
 	@cargo fetch --locked --quiet
 	cargo deny --offline check --hide-inclusion-graph bans licenses sources
+
+.PHONY: sbom image-check
+# cargo-cyclonedx writes beside each manifest. The commit's time in place of now: the same sources give the same files.
+sbom: export PATH := $(CURDIR)/target/tools/bin:$(PATH)
+sbom: export SOURCE_DATE_EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+sbom: ## bills of materials (CycloneDX) of the programs, in target/sbom
+	@command -v cargo-cyclonedx >/dev/null || \
+	  cargo install cargo-cyclonedx --quiet --locked --version $(CARGO_CYCLONEDX_VERSION) --root target/tools
+	@cargo fetch --locked --quiet
+	cargo cyclonedx --quiet --format json --spec-version 1.5 --target x86_64-unknown-linux-gnu --override-filename sbom
+	@mkdir -p target/sbom
+	@for p in $(PROGRAMS); do mv $$p/sbom.json target/sbom/$$p.cdx.json; done; rm -f */sbom.json
+	@wc -c target/sbom/*.cdx.json
+
+image-check: ## the images without an engine: lint, each step natively, each image entered (ARGS="--profile dev", "--programs target/release")
+	compose/check-image.sh $(ARGS)
 
 .PHONY: stack-up stack-down stack-wipe stack-status up down
 stack-up: ## start the native stack (STACK_BROKERS=3 for three brokers)
