@@ -64,6 +64,10 @@ bench: ## figures beside the raw ceiling, on the real stack (ARGS="decide --repe
 k8s: ## Kubernetes files and alerts, without a cluster (needs kubectl or kustomize, promtool, python3)
 	k8s/check.sh
 
+.PHONY: compose-check
+compose-check: ## container files, load balancer and Prometheus settings, without an engine (needs haproxy, promtool, python3)
+	compose/check.sh
+
 .PHONY: fmt lint shellcheck deny
 fmt: ## format the sources
 	cargo fmt --all
@@ -113,7 +117,7 @@ stack-wipe: ## stop the native stack and drop its data
 stack-status: ## what of the native stack answers
 	$(STACK) status
 
-up: ## the whole system in containers (needs Docker and AUTH_*)
+up: ## the whole system in containers: stores, load balancer, programs, Prometheus, Grafana (needs Docker and AUTH_*)
 	$(COMPOSE) up --build --detach --wait
 
 # By name: with the file, even this would ask for AUTH_*.

@@ -34,6 +34,8 @@ done
 import sys, yaml
 rule = yaml.safe_load(open(sys.argv[1]))
 yaml.safe_dump(rule["spec"], open(sys.argv[2], "w"))
+if yaml.safe_load(open("../compose/prometheus/alerts.yaml")) != rule["spec"]:
+    sys.exit("k8s: compose/prometheus/alerts.yaml has other rules than components/monitoring/alerts.yaml")
 PY
 cp tests/alerts.yaml "$work/"
 (cd "$work" && promtool check rules rules.yaml && promtool test rules alerts.yaml)
