@@ -68,16 +68,19 @@ k8s: ## Kubernetes files and alerts, without a cluster (needs kubectl or kustomi
 compose-check: ## container files, load balancer and Prometheus settings, without an engine (needs haproxy, promtool, python3)
 	compose/check.sh
 
-.PHONY: fmt lint shellcheck deny
+.PHONY: fmt lint shellcheck metrics-check deny
 fmt: ## format the sources
 	cargo fmt --all
 
-lint: shellcheck ## formatting, clippy without a warning, shell scripts
+lint: shellcheck metrics-check ## formatting, clippy without a warning, shell scripts, METRICS.md
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --features e2e/real-stack -- -D warnings
 
 shellcheck:
 	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo 'shellcheck: not installed, skipped'; fi
+
+metrics-check: ## METRICS.md against the sources, dashboards and alerts against METRICS.md
+	@if command -v python3 >/dev/null; then .ci/check-metrics.py; else echo 'metrics: no python3, skipped'; fi
 
 # cargo-deny reads the manifests of all platforms, hence the fetch; the check itself asks no server.
 deny: export PATH := $(CURDIR)/target/tools/bin:$(PATH)
