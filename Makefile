@@ -8,7 +8,7 @@ MAKEFLAGS += --no-builtin-rules
 WITH_STACK := compose/with-stack.sh
 STACK := compose/stack.sh
 COMPOSE := docker compose -f compose/compose.yaml
-SCRIPTS := .ci/run $(wildcard compose/*.sh) k8s/check.sh
+SCRIPTS := .ci/run $(wildcard compose/*.sh migrations/users/*.sh) k8s/check.sh
 # One subject a file; each round prints a line of figures that begins with SUMMARY.
 FAULT_TESTS := real_crash real_servers real_log_identity real_poison real_gateway_crash real_redis real_stock_added real_staff real_contacts real_draw \
   embedded_restart
@@ -32,7 +32,7 @@ demo: ## a stampede on the embedded stack, every promise checked
 serve: ## every role in one process, embedded unless the three URLs are set
 	cargo run --release --bin event-system -- serve $(ARGS)
 
-.PHONY: test test-embedded test-crash test-api
+.PHONY: test test-embedded test-crash test-api users-check
 test: ## all tests, on the real stack too (containers or native; started and stopped here)
 	$(WITH_STACK) bash -ec 'cargo build --workspace --bins; \
 	  cargo test --workspace --features e2e/real-stack --no-fail-fast "$$@"' test $(ARGS)
@@ -49,6 +49,10 @@ test-api: $(SCHEMATHESIS)/installed ## schemathesis asks both listeners by their
 	cargo build -p event-system
 	SCHEMATHESIS=$(CURDIR)/$(SCHEMATHESIS)/bin/schemathesis \
 	  cargo test -p e2e --features schemathesis --test fuzzed_api -- --nocapture
+
+users-check: ## database users of least privilege on the real stack: what each may and may not, then the programs as these users (TESTS_AS_USERS="real_draw")
+	$(WITH_STACK) bash -ec 'cargo build --workspace --bins; cargo test -p e2e --features e2e/real-stack --no-run; \
+	  migrations/users/check.sh; migrations/users/e2e.sh "$$@"' users-check $(TESTS_AS_USERS)
 
 $(SCHEMATHESIS)/installed: e2e/schemathesis/requirements.txt
 	python3 -m venv --clear $(SCHEMATHESIS)
