@@ -8,11 +8,13 @@ MAKEFLAGS += --no-builtin-rules
 WITH_STACK := compose/with-stack.sh
 STACK := compose/stack.sh
 COMPOSE := docker compose -f compose/compose.yaml
-SCRIPTS := .ci/run $(wildcard compose/*.sh) k8s/check.sh e2e/venv.sh
+SCRIPTS := .ci/run $(wildcard compose/*.sh migrations/users/*.sh) k8s/check.sh e2e/venv.sh
 # One subject a file; each round prints a line of figures that begins with SUMMARY.
 FAULT_TESTS := real_crash real_servers real_log_identity real_poison real_gateway_crash real_redis real_stock_added real_staff real_contacts real_draw \
   embedded_restart
 CARGO_DENY_VERSION := 0.20.2
+CARGO_CYCLONEDX_VERSION := 0.5.9
+PROGRAMS := event-system api-gateway admin-api apply-worker raffle-worker
 SCHEMATHESIS := target/schemathesis
 OPENAPI_CLIENT := target/openapi-client
 ARGS ?=
@@ -31,7 +33,7 @@ demo: ## a stampede on the embedded stack, every promise checked
 serve: ## every role in one process, embedded unless the three URLs are set
 	cargo run --release --bin event-system -- serve $(ARGS)
 
-.PHONY: test test-embedded test-crash test-api
+.PHONY: test test-embedded test-crash test-api users-check
 test: export OPENAPI_CLIENT_BIN := $(CURDIR)/$(OPENAPI_CLIENT)/bin
 test: $(OPENAPI_CLIENT)/installed ## all tests, on the real stack too (containers or native; started and stopped here)
 	$(WITH_STACK) bash -ec 'cargo build --workspace --bins; \
@@ -50,6 +52,10 @@ test-api: $(SCHEMATHESIS)/installed ## schemathesis asks both listeners by their
 	SCHEMATHESIS=$(CURDIR)/$(SCHEMATHESIS)/bin/schemathesis \
 	  cargo test -p e2e --features schemathesis --test fuzzed_api -- --nocapture
 
+users-check: ## database users of least privilege on the real stack: what each may and may not, then the programs as these users (TESTS_AS_USERS="real_draw")
+	$(WITH_STACK) bash -ec 'cargo build --workspace --bins; cargo test -p e2e --features e2e/real-stack --no-run; \
+	  migrations/users/check.sh; migrations/users/e2e.sh "$$@"' users-check $(TESTS_AS_USERS)
+
 $(SCHEMATHESIS)/installed: e2e/schemathesis/requirements.txt
 	e2e/venv.sh $(SCHEMATHESIS) $<
 	touch $@
@@ -67,16 +73,23 @@ bench: ## figures beside the raw ceiling, on the real stack (ARGS="decide --repe
 k8s: ## Kubernetes files and alerts, without a cluster (needs kubectl or kustomize, promtool, python3)
 	k8s/check.sh
 
-.PHONY: fmt lint shellcheck deny
+.PHONY: compose-check
+compose-check: ## container files, load balancer and Prometheus settings, without an engine (needs haproxy, promtool, python3)
+	compose/check.sh
+
+.PHONY: fmt lint shellcheck metrics-check deny
 fmt: ## format the sources
 	cargo fmt --all
 
-lint: shellcheck ## formatting, clippy without a warning, shell scripts
+lint: shellcheck metrics-check ## formatting, clippy without a warning, shell scripts, METRICS.md
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --features e2e/real-stack,e2e/generated-client -- -D warnings
 
 shellcheck:
 	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo 'shellcheck: not installed, skipped'; fi
+
+metrics-check: ## METRICS.md against the sources, dashboards and alerts against METRICS.md
+	@if command -v python3 >/dev/null; then .ci/check-metrics.py; else echo 'metrics: no python3, skipped'; fi
 
 # cargo-deny reads the manifests of all platforms, hence the fetch; the check itself asks no server.
 deny: export PATH := $(CURDIR)/target/tools/bin:$(PATH)
@@ -85,6 +98,22 @@ deny: ## licences, sources and bans of the dependencies (deny.toml)
 	  cargo install cargo-deny --quiet --locked --version $(CARGO_DENY_VERSION) --root target/tools
 	@cargo fetch --locked --quiet
 	cargo deny --offline check --hide-inclusion-graph bans licenses sources
+
+.PHONY: sbom image-check
+# cargo-cyclonedx writes beside each manifest. The commit's time in place of now: the same sources give the same files.
+sbom: export PATH := $(CURDIR)/target/tools/bin:$(PATH)
+sbom: export SOURCE_DATE_EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+sbom: ## bills of materials (CycloneDX) of the programs, in target/sbom
+	@command -v cargo-cyclonedx >/dev/null || \
+	  cargo install cargo-cyclonedx --quiet --locked --version $(CARGO_CYCLONEDX_VERSION) --root target/tools
+	@cargo fetch --locked --quiet
+	cargo cyclonedx --quiet --format json --spec-version 1.5 --target x86_64-unknown-linux-gnu --override-filename sbom
+	@mkdir -p target/sbom
+	@for p in $(PROGRAMS); do mv $$p/sbom.json target/sbom/$$p.cdx.json; done; rm -f */sbom.json
+	@wc -c target/sbom/*.cdx.json
+
+image-check: ## the images without an engine: lint, each step natively, each image entered (ARGS="--profile dev", "--programs target/release")
+	compose/check-image.sh $(ARGS)
 
 .PHONY: stack-up stack-down stack-wipe stack-status up down
 stack-up: ## start the native stack (STACK_BROKERS=3 for three brokers)
@@ -100,7 +129,7 @@ stack-wipe: ## stop the native stack and drop its data
 stack-status: ## what of the native stack answers
 	$(STACK) status
 
-up: ## the whole system in containers (needs Docker and AUTH_*)
+up: ## the whole system in containers: stores, load balancer, programs, Prometheus, Grafana (needs Docker and AUTH_*)
 	$(COMPOSE) up --build --detach --wait
 
 # By name: with the file, even this would ask for AUTH_*.
