@@ -10,6 +10,7 @@ use crate::activities;
 use crate::entries::{Accepted, EntryBody};
 use crate::entry_view::EntryJson;
 use crate::events_view::{EventJson, EventsJson};
+use crate::missions_view::MissionsJson;
 use crate::my_entries::EntriesJson;
 use crate::ranking::{DEFAULT, RankingJson};
 use crate::stream::Position;
@@ -105,6 +106,25 @@ pub(crate) fn enter(body_limit: usize) -> Operation {
         .violation("IDEMPOTENCY_KEY_REQUIRED", "header:Idempotency-Key", "is required by this event")
         .problem(429, "TRY_AGAIN", "over the event's or the member's limit, or the queue is full; never means lost")
         .problem(503, "OUTCOME_UNKNOWN", "no acknowledgement in time; ask again with the same member and key, it counts once")
+}
+
+pub(crate) fn list_missions() -> Operation {
+    let mission = json!({
+        "mission_id": 0, "title": "Walk 10,000 steps", "mission_type": "STEP_COUNT", "goal_value": 10_000,
+        "current_value": 9_000, "is_completed": false, "completed_at": null,
+    });
+    Operation::new("listMissions", "An event's missions, and how far the member is")
+        .about("Progress is shown within about a second of being counted.")
+        .tag(MISSIONS)
+        .member()
+        .path("event_id", "Event", id(), 42)
+        .answer::<MissionsJson<'_>>(
+            200,
+            "All of them; none where the event has none",
+            json!({"missions": [mission]}),
+        )
+        .problem(404, "EVENT_NOT_FOUND", "no such event; drafts and deleted ones neither")
+        .problem(503, "UNAVAILABLE", "starting, or the database does not answer")
 }
 
 pub(crate) fn report(body_limit: usize) -> Operation {

@@ -12,6 +12,7 @@ mod entry_view;
 mod events_view;
 mod finished;
 mod gather;
+mod missions_view;
 mod my_entries;
 mod options;
 mod raffle;
@@ -45,6 +46,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::draw_view::Draws;
+use crate::missions_view::MissionProgress;
 use crate::my_entries::MyEntries;
 use crate::ranking::Ranking;
 use crate::recent::RecentEntries;
@@ -193,6 +195,7 @@ pub struct Edge<P> {
     results: Results,
     draws: Draws,
     my_entries: MyEntries,
+    mission_progress: MissionProgress,
     ranking: Ranking,
     stream_places: Arc<StreamPlaces>,
     stream_wakes: Arc<StreamWakes>,
@@ -242,6 +245,7 @@ impl<P: Producer> Gateway<P> {
             results: Results::default(),
             draws: Draws::default(),
             my_entries: MyEntries::default(),
+            mission_progress: MissionProgress::default(),
             ranking: Ranking::default(),
             stream_places: StreamPlaces::new(args.max_streams, args.max_streams_per_member),
             stream_wakes: Arc::default(),
@@ -290,6 +294,7 @@ impl<P: Producer> Gateway<P> {
             .route(Method::POST, "/v1/events/{event_id}/entries", entries::post, docs::enter(limit))
             .route(Method::GET, "/v1/events/{event_id}/draw", draw_view::record, docs::get_draw())
             .route(Method::GET, "/v1/events/{event_id}/draw/entrants", draw_view::list, docs::get_entrants())
+            .route(Method::GET, "/v1/events/{event_id}/missions", missions_view::list, docs::list_missions())
             .route(Method::POST, "/v1/activities", activities::post, docs::report(limit))
             .route(Method::GET, "/v1/entries/{entry_id}", entry_view::get, docs::get_entry())
             .route(Method::GET, "/v1/entries/{entry_id}/stream", stream::get, docs::stream_entry())
@@ -308,6 +313,7 @@ impl<P: Producer> Gateway<P> {
         life.spawn("snapshot", snapshot::refresh_until(Arc::clone(&self.0), component, stop.clone()));
         life.spawn("winners", winners::load_until(Arc::clone(&self.0), stop.clone()));
         life.spawn("results", results::read_until(Arc::clone(&self.0), stop.clone()));
+        life.spawn("mission progress", missions_view::read_until(Arc::clone(&self.0), stop.clone()));
         life.spawn("members' entries", my_entries::read_until(Arc::clone(&self.0), stop.clone()));
         let (edge, name) = (&self.0, format!("{:032x}", u128::from_be_bytes(self.0.random.id())));
         let beat = edge.presence.clone().run(edge.redis.clone(), Arc::clone(&edge.clock), name, stop);

@@ -11,6 +11,7 @@ pub mod crowd;
 pub mod http;
 pub mod load;
 pub mod log;
+pub mod missions;
 pub mod my_entries;
 pub mod over_http;
 pub mod personal_data;

@@ -195,10 +195,8 @@ fn outside_the_period_nothing_counts_and_a_stamp_that_cannot_be_is_told() {
 
 #[test]
 fn what_a_mission_earns_is_named_once_and_goes_to_the_members_lane() {
-    let definition = definition(&[
-        mission(MissionType::Attendance, 1, None),
-        mission(MissionType::StepCount, 1, Some(3)),
-    ]);
+    let definition =
+        definition(&[mission(MissionType::Attendance, 1, None), mission(MissionType::StepCount, 1, Some(3))]);
     let own = definition.keys().entry_id(42, None);
     let (lane, Kind::Entry(entry)) = definition.earned_by(0, 42, START).expect("earned") else {
         panic!("an entry")

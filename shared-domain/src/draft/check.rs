@@ -370,7 +370,8 @@ mod tests {
     #[test]
     fn missions_name_the_field_that_is_wrong() {
         let one = |patch: serde_json::Value| {
-            let mut mission = json!({"title": "Walk", "mission_type": "STEP_COUNT", "goal_value": 10_000, "option": "A"});
+            let mut mission =
+                json!({"title": "Walk", "mission_type": "STEP_COUNT", "goal_value": 10_000, "option": "A"});
             for (key, value) in patch.as_object().expect("object") {
                 mission[key] = value.clone();
             }
