@@ -70,7 +70,7 @@ bench: ## figures beside the raw ceiling, on the real stack (ARGS="decide --repe
 	  target/dist/bench "$$@"' bench $(ARGS)
 
 .PHONY: k8s
-k8s: ## Kubernetes files and alerts, without a cluster (needs kubectl or kustomize, promtool, python3)
+k8s: ## Kubernetes files and alerts, without a cluster (needs kustomize, kubectl or Go; promtool, python3)
 	k8s/check.sh
 
 .PHONY: compose-check

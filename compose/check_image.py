@@ -15,6 +15,7 @@ import os
 import pathlib
 import re
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -196,6 +197,10 @@ def try_image(stage):
 def serve(stages):
     """The whole system with an image's libraries alone, asked by another image's `healthcheck`."""
     ports = {"PUBLIC_ADDR": 28080, "ADMIN_ADDR": 28081, "OPS_ADDR": 28090}
+    for port in ports.values():
+        with socket.socket() as s:
+            if s.connect_ex(("127.0.0.1", port)) == 0:
+                fail(f"port {port} is taken")
     env = {name: f"127.0.0.1:{port}" for name, port in ports.items()} | {"DATA_DIR": "/tmp/data"}
     tools, gateway = stages["event-system"], stages["api-gateway"]
     ask = inside(gateway, "healthcheck")

@@ -4,21 +4,26 @@
 set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 VALIDATE_VERSION=1.37.0
+KUSTOMIZE_VERSION=v5.7.1
 
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 die() { printf 'k8s: %s\n' "$*" >&2; exit 1; }
 
-if command -v kustomize >/dev/null; then render=(kustomize build)
-elif command -v kubectl >/dev/null; then render=(kubectl kustomize)
-else die 'kubectl or kustomize is needed'; fi
 command -v promtool >/dev/null || die "promtool is needed (Debian's package prometheus)"
-
 tools=../target/k8s-tools
 if ! "$tools/bin/kubernetes-validate" --version 2>/dev/null | grep -qF "$VALIDATE_VERSION"; then
   python3 -m venv --clear "$tools"
   "$tools/bin/pip" install --quiet --disable-pip-version-check "kubernetes-validate==$VALIDATE_VERSION"
 fi
+
+if command -v kustomize >/dev/null; then render=(kustomize build)
+elif command -v kubectl >/dev/null; then render=(kubectl kustomize)
+elif command -v go >/dev/null; then
+  [ -x "$tools/bin/kustomize" ] ||
+    GOBIN="$(realpath "$tools")/bin" go install "sigs.k8s.io/kustomize/kustomize/v5@$KUSTOMIZE_VERSION"
+  render=("$tools/bin/kustomize" build)
+else die 'kustomize, kubectl or Go is needed'; fi
 
 for overlay in overlays/*/; do
   out="$work/$(basename "$overlay").yaml"

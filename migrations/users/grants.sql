@@ -15,13 +15,19 @@ GRANT SELECT ON @db@.draw_disqualified TO @gateway@;
 GRANT SELECT ON @db@.contact_erasure TO @gateway@;
 GRANT SELECT (event_id, next_ordinal), UPDATE (next_ordinal) ON @db@.event_lock TO @gateway@;
 GRANT SELECT (event_id, entry_id), INSERT, DELETE ON @db@.contact TO @gateway@;
+GRANT SELECT ON @db@.mission TO @gateway@;
+GRANT SELECT ON @db@.member_mission TO @gateway@;
 
--- Workers decide. They make the rows of an event that the database does not know, and change none of staff's; an entry is
--- inserted and never changed; contacts are written and not read.
+-- Workers decide. They make the rows of an event that the database does not know, and change none of staff's; of an entry
+-- that is there only the missions that weigh on it change; what missions earned is written, and published by admin-api; contacts are written and not read.
 GRANT SELECT, INSERT, UPDATE (next_offset, last_hash, updated_at) ON @db@.partition_progress TO @worker@;
 GRANT SELECT, INSERT, UPDATE, DELETE ON @db@.event_lane TO @worker@;
 GRANT SELECT, INSERT, UPDATE (granted, stock_count) ON @db@.event_stock TO @worker@;
-GRANT SELECT, INSERT ON @db@.event_entry TO @worker@;
+GRANT SELECT, INSERT, UPDATE (missions) ON @db@.event_entry TO @worker@;
+GRANT INSERT ON @db@.mission TO @worker@;
+GRANT SELECT, INSERT, UPDATE (current_value, latest_at, is_completed, completed_at) ON @db@.member_mission TO @worker@;
+GRANT SELECT, INSERT ON @db@.mission_mark TO @worker@;
+GRANT INSERT ON @db@.mission_outbox TO @worker@;
 GRANT SELECT, INSERT ON @db@.command_applied TO @worker@;
 GRANT SELECT, INSERT, DELETE ON @db@.event_approval TO @worker@;
 GRANT SELECT, INSERT, UPDATE (given_up), DELETE ON @db@.parked_record TO @worker@;
@@ -44,6 +50,8 @@ GRANT SELECT, UPDATE (updated_at) ON @db@.partition_progress TO @admin@;
 GRANT SELECT ON @db@.command_applied TO @admin@;
 GRANT SELECT ON @db@.event_approval TO @admin@;
 GRANT SELECT, UPDATE (record) ON @db@.parked_record TO @admin@;
+GRANT SELECT, INSERT ON @db@.mission TO @admin@;
+GRANT SELECT, UPDATE (published_at) ON @db@.mission_outbox TO @admin@;
 GRANT SELECT, INSERT, UPDATE ON @db@.outbox TO @admin@;
 GRANT SELECT, UPDATE (holder, held_until) ON @db@.relay_lease TO @admin@;
 GRANT SELECT, INSERT ON @db@.idempotency_key TO @admin@;
@@ -68,6 +76,9 @@ GRANT SELECT ON @db@.event_approval TO @operator@;
 GRANT SELECT ON @db@.event_reward TO @operator@;
 GRANT SELECT, INSERT, UPDATE (next_offset, last_hash, updated_at) ON @db@.partition_progress TO @operator@;
 GRANT SELECT, INSERT, UPDATE (published_at) ON @db@.outbox TO @operator@;
+GRANT SELECT, UPDATE (published_at) ON @db@.mission_outbox TO @operator@;
+GRANT SELECT ON @db@.mission TO @operator@;
+GRANT SELECT ON @db@.member_mission TO @operator@;
 GRANT SELECT ON @db@.command_applied TO @operator@;
 GRANT SELECT ON @db@.parked_record TO @operator@;
 GRANT SELECT ON @db@.contact_erasure TO @operator@;
