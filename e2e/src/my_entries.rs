@@ -127,6 +127,7 @@ async fn paged(system: &System, limit: i64) -> Vec<Value> {
         let entries = answer["entries"].as_array().expect("entries");
         assert!(entries.len() <= limit as usize && (!entries.is_empty() || all.is_empty()), "{answer}");
         all.extend(entries.iter().cloned());
+        assert!(all.len() <= 10, "no entry twice: {all:?}");
         match answer["next_cursor"].as_str() {
             Some(next) => cursor = format!("&cursor={next}"),
             None => return all,
