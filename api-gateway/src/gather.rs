@@ -5,6 +5,7 @@ use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use metrics::Counter;
 use shared_runtime::http::Problem;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,8 @@ type Asked<A> = Vec<oneshot::Sender<Result<A, ()>>>;
 pub(crate) struct Gathered<K, A> {
     waiting: Mutex<Waiting<K, A>>,
     someone: Notify,
+    batches: Counter,
+    keys: Counter,
 }
 
 #[derive(Debug)]
@@ -28,14 +31,17 @@ struct Waiting<K, A> {
     closed: bool,
 }
 
-impl<K, A> Default for Gathered<K, A> {
-    fn default() -> Self {
-        let waiting = Waiting { keys: HashMap::new(), closed: false };
-        Self { waiting: Mutex::new(waiting), someone: Notify::new() }
-    }
-}
-
 impl<K: Copy + Eq + Hash, A: Clone> Gathered<K, A> {
+    /// Nobody waits yet. `of`: what is read, for the metrics.
+    pub(crate) fn new(of: &'static str) -> Self {
+        Self {
+            waiting: Mutex::new(Waiting { keys: HashMap::new(), closed: false }),
+            someone: Notify::new(),
+            batches: metrics::counter!("event_batched_reads_total", "of" => of),
+            keys: metrics::counter!("event_batched_keys_total", "of" => of),
+        }
+    }
+
     /// The answer to a key, read with those of all who ask meanwhile. Errors: 503 when it cannot be read.
     pub(crate) async fn ask(&self, key: K) -> Result<A, Problem> {
         let (tell, told) = oneshot::channel();
@@ -87,6 +93,8 @@ impl<K: Copy + Eq + Hash, A: Clone> Reader<'_, K, A> {
             if self.busy {
                 let batch = self.gathered.take(self.most);
                 if !batch.is_empty() {
+                    self.gathered.batches.increment(1);
+                    self.gathered.keys.increment(batch.len() as u64);
                     return Some(Batch(batch));
                 }
                 self.busy = false;
@@ -145,7 +153,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_asks_together_is_read_together_and_nobody_waits_for_a_reader_that_is_gone() {
-        let gathered = Arc::new(Gathered::<i64, i64>::default());
+        let gathered = Arc::new(Gathered::<i64, i64>::new("numbers"));
         let ask = |key: i64| {
             let gathered = Arc::clone(&gathered);
             tokio::spawn(async move { gathered.ask(key).await.ok() })

@@ -64,7 +64,7 @@ pub(crate) struct MissionProgress {
 
 impl Default for MissionProgress {
     fn default() -> Self {
-        Self { known: Cache::new(CAPACITY), asked: Gathered::default() }
+        Self { known: Cache::new(CAPACITY), asked: Gathered::new("missions") }
     }
 }
 

@@ -65,7 +65,7 @@ pub(crate) struct MyEntries {
 
 impl Default for MyEntries {
     fn default() -> Self {
-        Self { known: Cache::with_weighter(50_000, CAPACITY, ByBytes), asked: Gathered::default() }
+        Self { known: Cache::with_weighter(50_000, CAPACITY, ByBytes), asked: Gathered::new("entries") }
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) struct Results {
 
 impl Default for Results {
     fn default() -> Self {
-        Self { decided: Cache::new(CAPACITY), asked: Gathered::default() }
+        Self { decided: Cache::new(CAPACITY), asked: Gathered::new("results") }
     }
 }
 

@@ -1,15 +1,37 @@
 //! A member's own list of entries over HTTP, through every service, on both columns.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
-use crate::http::Answer;
+use crate::http::{Answer, request, send};
 use crate::raffles::Raffle;
 use crate::system::System;
 
 /// Who lists.
 const ME: i64 = 5;
+
+/// However often it is asked for, a list is read once a second: twice, where somebody asks while it is being read.
+async fn read_once(system: &System) {
+    const ASKED: usize = 300;
+    let gateway = system.processes.last().expect("a gateway");
+    let reads = async || {
+        let reads = gateway.metric("event_batched_reads_total", &["of=\"entries\""]).await;
+        reads.unwrap_or_default() as u64
+    };
+    let (before, since) = (reads().await, Instant::now());
+    let mut asked = JoinSet::new();
+    let bytes = request("GET", "/v1/members/me/entries", &system.member(ME), b"");
+    for _ in 0..ASKED {
+        let (addr, bytes) = (system.public, bytes.clone());
+        asked.spawn(async move { send(addr, &bytes).await.status });
+    }
+    assert_eq!(asked.join_all().await, [200; ASKED]);
+    let (reads, most) = (reads().await - before, 2 * (since.elapsed().as_secs() + 1));
+    assert!((1..=most).contains(&reads), "{reads} reads for {ASKED} requests, wanted {most} at most");
+}
 
 /// What a member's list holds, in what order, page by page; what it never holds; and that it shows what was decided.
 pub async fn listed(system: &System) {
@@ -87,6 +109,7 @@ pub async fn listed(system: &System) {
     }
     let lost = |alternate| ("\"LOSE\"".to_owned(), None, alternate);
     assert_eq!(results, BTreeSet::from([lost(None), lost(Some(1)), ("\"WIN\"".to_owned(), Some(1), None)]));
+    read_once(system).await;
     system.is_sound().await;
 }
 
@@ -104,6 +127,7 @@ async fn paged(system: &System, limit: i64) -> Vec<Value> {
         let entries = answer["entries"].as_array().expect("entries");
         assert!(entries.len() <= limit as usize && (!entries.is_empty() || all.is_empty()), "{answer}");
         all.extend(entries.iter().cloned());
+        assert!(all.len() <= 10, "no entry twice: {all:?}");
         match answer["next_cursor"].as_str() {
             Some(next) => cursor = format!("&cursor={next}"),
             None => return all,
