@@ -117,7 +117,7 @@ pub async fn steps_become_an_entry(system: &System) {
     assert_eq!(system.report(walked(1, 9_999)).await, [event]);
     let short = system.until_value(event, 1, 0, 9_999).await;
     assert_eq!((short["is_completed"].clone(), short["completed_at"].clone()), (json!(false), Value::Null));
-    assert_eq!(system.entries_of(event, 1).await, [] as [Value; 0]);
+    assert_eq!(system.entries_of(event, 1).await, Vec::<Value>::new());
 
     assert_eq!(system.report(walked(1, 10_000)).await, [event]);
     let won = system.until_entered(event, 1).await;

@@ -52,7 +52,7 @@ pub async fn listed(system: &System) {
     for event in [late, early, deleted] {
         made.push(accepted(&system.enter(event, ME).await));
     }
-    let drawn: Vec<String> = raffle.enter([ME, 6, 7]).await.values().map(|answer| accepted(answer)).collect();
+    let drawn: Vec<String> = raffle.enter([ME, 6, 7]).await.values().map(accepted).collect();
     made.push(drawn[0].clone());
     for key in 0..6 {
         made.push(accepted(&with_key(system, many, key).await));

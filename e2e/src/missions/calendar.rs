@@ -36,7 +36,7 @@ pub async fn attendance_across_midnight(system: &System) {
     assert_eq!(system.until_entered(event, 2).await["status"], "WIN");
     assert_eq!(system.until_value(event, 2, 0, 2).await["is_completed"], true);
     assert_eq!(system.until_value(event, 1, 0, 1).await["is_completed"], false);
-    assert_eq!(system.entries_of(event, 1).await, [] as [Value; 0]);
+    assert_eq!(system.entries_of(event, 1).await, Vec::<Value>::new());
     assert_eq!(system.report(came(1, before)).await, [event]);
     assert_eq!(system.until_entered(event, 1).await["status"], "WIN");
 }
@@ -65,21 +65,21 @@ pub async fn outside_the_period(system: &System) {
     system.applied(&scheduled).await;
     system.until_status(later, "SCHEDULED").await;
 
-    assert_eq!(system.report(came(1, started - TimeDelta::seconds(1))).await, [] as [i64; 0]);
+    assert_eq!(system.report(came(1, started - TimeDelta::seconds(1))).await, Vec::<i64>::new());
     assert_eq!(system.report(came(2, started)).await, [event], "the other has not begun");
     let pause = system.command(&format!("/events/{event}/pause"), Value::Null).await;
     system.applied(&pause).await;
     system.until_status(event, "PAUSED").await;
-    assert_eq!(system.report(came(3, Utc::now())).await, [] as [i64; 0]);
+    assert_eq!(system.report(came(3, Utc::now())).await, Vec::<i64>::new());
     let resume = system.command(&format!("/events/{event}/resume"), Value::Null).await;
     system.applied(&resume).await;
     system.until_status(event, "OPEN").await;
     assert_eq!(system.until_entered(event, 2).await["status"], "WIN");
     system.close(event).await;
     system.until_status(event, "CLOSED").await;
-    assert_eq!(system.report(came(4, Utc::now())).await, [] as [i64; 0]);
+    assert_eq!(system.report(came(4, Utc::now())).await, Vec::<i64>::new());
     for member in [1, 3, 4] {
         assert_eq!(system.missions(event, member).await[0]["current_value"], 0, "member {member}");
-        assert_eq!(system.entries_of(event, member).await, [] as [Value; 0]);
+        assert_eq!(system.entries_of(event, member).await, Vec::<Value>::new());
     }
 }

@@ -59,7 +59,7 @@ pub async fn waits_for_what_was_reported(system: &System) {
         })
         .await;
     assert_eq!(lifecycle(system, event).await, Lifecycle::Closing);
-    assert_eq!(system.entries_of(event, 1).await, [] as [Value; 0]);
+    assert_eq!(system.entries_of(event, 1).await, Vec::<Value>::new());
     worker.signal("CONT");
     system.applied(&close).await;
     assert_eq!(system.until_entered(event, 1).await["status"], "PENDING");

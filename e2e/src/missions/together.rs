@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::{steps, walked};
-use crate::http::{call, request, send};
+use crate::http::{request, send};
 use crate::system::System;
 
 /// Friends count once each, oneself never; two missions completed at the same time are one entry where a member has one,
@@ -126,9 +126,8 @@ pub async fn several_at_once(system: &System) {
 
     for (count, status) in [(0, 422), (501, 422)] {
         let items = vec![walked(1, 1); count];
-        let answer =
-            call(system.public, "POST", "/v1/activities", &system.reporter(), &json!({"activities": items}));
-        answer.await.is(status, "INVALID_REQUEST");
+        let answer = system.report_as(&system.reporter(), json!({"activities": items})).await;
+        answer.is(status, "INVALID_REQUEST");
     }
     system.report_as(&system.member(5), json!({"activities": [walked(5, 1)]})).await.is(403, "FORBIDDEN");
 }

@@ -46,7 +46,7 @@ pub async fn pages(conn: &mut Conn, pages: &[ListPage]) -> Result<Vec<Vec<Listed
     let parts = (0..pages.len()).map(|page| {
         format!(
             "SELECT * FROM (SELECT {page} AS page, e.event_id, e.lane, e.seq, e.entry_id, e.member_id, e.status, e.reason, \
-             e.option_index, e.reward_amount, e.entry_rank, e.log_offset, e.accepted_at, e.decided_at, s.option_name, \
+             e.option_index, e.reward_amount, e.entry_rank, e.log_offset, e.accepted_at, e.decided_at, e.missions, s.option_name, \
              v.event_type, v.lifecycle {PAGE}) AS one"
         )
     });
