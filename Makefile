@@ -10,7 +10,7 @@ STACK := compose/stack.sh
 COMPOSE := docker compose -f compose/compose.yaml
 SCRIPTS := .ci/run $(wildcard compose/*.sh migrations/users/*.sh) k8s/check.sh e2e/venv.sh
 # One subject a file; each round prints a line of figures that begins with SUMMARY.
-FAULT_TESTS := real_crash real_servers real_log_identity real_poison real_gateway_crash real_redis real_stock_added real_staff real_contacts real_draw \
+FAULT_TESTS := real_crash real_servers real_log_identity real_poison real_gateway_crash real_redis real_stock_added real_staff real_contacts real_draw real_mission_faults \
   embedded_restart
 CARGO_DENY_VERSION := 0.20.2
 CARGO_CYCLONEDX_VERSION := 0.5.9

@@ -3,7 +3,7 @@
 use shared_domain::{EventId, MemberId, Millis};
 
 use super::error_class::StoreError;
-use super::rows::{EarnedRow, MemberMissionRow};
+use super::rows::{EarnedRow, MemberMissionRow, MissionTotal};
 use super::{Store, in_transaction, on_connection};
 
 impl Store {
@@ -16,18 +16,9 @@ impl Store {
         on_connection!(self, |q, conn| q::mission::progress(conn, members, events).await)
     }
 
-    /// Progress in one mission behind a member, by member.
-    pub async fn progress_of_mission(
-        &self,
-        event: EventId,
-        mission: u16,
-        after: MemberId,
-        limit: i64,
-    ) -> Result<Vec<MemberMissionRow>, StoreError> {
-        let mission = i16::try_from(mission).unwrap_or(i16::MAX);
-        on_connection!(self, |q, conn| {
-            q::mission::progress_of_mission(conn, event, mission, after, limit).await
-        })
+    /// What all members did, mission by mission.
+    pub async fn mission_totals(&self) -> Result<Vec<MissionTotal>, StoreError> {
+        on_connection!(self, |q, conn| q::mission::totals(conn).await)
     }
 
     /// Whether an event has missions.

@@ -35,7 +35,9 @@ use pool::Pool;
 
 use self::error_class::StoreError;
 use self::lane_tx::CursorMove;
-use self::rows::{AuditLine, EntryRow, EventRow, LaneRow, ParkedEvent, ProgressRow, SnapshotRows};
+use self::rows::{
+    AuditLine, EntryRow, EventRow, LaneRow, MissionTotal, ParkedEvent, ProgressRow, SnapshotRows,
+};
 use crate::worker::apply::{Applied, ApplyError, Unparked, apply_batch, unpark_block};
 use crate::worker::batch::{LaneBatch, LaneMemory};
 
@@ -252,22 +254,26 @@ impl Store {
         on_connection!(self, |q, conn| q::entries::lanes(conn).await)
     }
 
-    /// Lane rows and cursors in one snapshot, for comparing with a replay.
-    pub async fn lanes_and_progress(&self) -> Result<(Vec<LaneRow>, Vec<ProgressRow>), StoreError> {
+    /// Lane rows, cursors and what members did in missions, in one snapshot, for comparing with a replay.
+    pub async fn standing(&self) -> Result<(Vec<LaneRow>, Vec<ProgressRow>, Vec<MissionTotal>), StoreError> {
         // SQLite: the writers are held off. MySQL: sessions read committed rows, so the level is raised for this one.
         match &self.pool {
             Pool::Mysql(pool) => {
                 let mut conn = pool.get().await?;
                 mysql::repeatable_read(&mut conn).await?;
                 conn.transaction(async |tx| {
-                    Ok((mysql::entries::lanes(tx).await?, mysql::progress::all(tx).await?))
+                    let (lanes, progress) =
+                        (mysql::entries::lanes(tx).await?, mysql::progress::all(tx).await?);
+                    Ok((lanes, progress, mysql::mission::totals(tx).await?))
                 })
                 .await
             }
             Pool::Sqlite(pool) => {
                 let mut conn = pool.get().await?;
                 conn.immediate_transaction(async |tx| {
-                    Ok((sqlite::entries::lanes(tx).await?, sqlite::progress::all(tx).await?))
+                    let (lanes, progress) =
+                        (sqlite::entries::lanes(tx).await?, sqlite::progress::all(tx).await?);
+                    Ok((lanes, progress, sqlite::mission::totals(tx).await?))
                 })
                 .await
             }

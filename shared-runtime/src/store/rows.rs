@@ -16,7 +16,7 @@ use super::schema::{event_entry, event_lane, event_stock, parked_record, partiti
 pub use commands::{ApprovalRow, AuditLine, CommandAppliedRow, CommandStatus, KeptAnswer, OutboxRow};
 pub use draw::{DisqualifiedRow, DrawResultRow, DrawRow, EntryIdColumn};
 pub use events::{EventRow, LiveLimits, NewEvent};
-pub use mission::{EarnedRow, MemberMissionRow, MissionMarkRow, MissionOutboxRow, MissionRow};
+pub use mission::{EarnedRow, MemberMissionRow, MissionMarkRow, MissionOutboxRow, MissionRow, MissionTotal};
 pub use privacy::{ContactErasureRow, ContactRow, ErasureRow, EventKeyRow, Subject};
 pub use watched::{SnapshotRows, WatchedLane};
 

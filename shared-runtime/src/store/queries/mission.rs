@@ -1,16 +1,20 @@
 //! Missions and members' progress.
 
+use std::collections::BTreeMap;
+
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use shared_domain::{EventId, MemberId, Mission, MissionWeights};
 
 use super::Conn;
 use crate::store::error_class::StoreError;
-use crate::store::rows::{MemberMissionRow, MissionRow};
+use crate::store::rows::{MemberMissionRow, MissionRow, MissionTotal};
 use crate::store::schema::{member_mission as p, mission as m};
 
 /// Ids a statement: fewer than MariaDB turns into a joined table.
 const IDS: usize = 900;
+/// Rows of one page of all progress.
+const PAGE: i64 = 20_000;
 
 /// The missions of an event that is being scheduled.
 pub async fn insert(conn: &mut Conn, event: EventId, missions: &[Mission]) -> Result<(), StoreError> {
@@ -62,21 +66,34 @@ pub async fn progress(
     Ok(found)
 }
 
-/// Progress in an event's mission behind a member, by member: for comparing two databases.
-pub async fn progress_of_mission(
-    conn: &mut Conn,
-    event: EventId,
-    mission: i16,
-    after: MemberId,
-    limit: i64,
-) -> Result<Vec<MemberMissionRow>, StoreError> {
-    Ok(p::table
-        .filter(p::event_id.eq(event))
-        .filter(p::mission_index.eq(mission))
-        .filter(p::member_id.gt(after))
-        .order(p::member_id)
-        .limit(limit)
-        .select(MemberMissionRow::as_select())
-        .load(conn)
-        .await?)
+/// Every member's progress, one line a mission, in one pass in the order of the members: for comparing two databases.
+pub async fn totals(conn: &mut Conn) -> Result<Vec<MissionTotal>, StoreError> {
+    let mut totals: BTreeMap<(EventId, i16), MissionTotal> = BTreeMap::new();
+    let (mut after, mut limit) = (None, PAGE);
+    loop {
+        let mut page =
+            p::table.order((p::member_id, p::event_id, p::mission_index)).limit(limit).into_boxed();
+        if let Some(after) = after {
+            page = page.filter(p::member_id.gt(after));
+        }
+        let mut rows: Vec<MemberMissionRow> = page.select(MemberMissionRow::as_select()).load(conn).await?;
+        let whole = (rows.len() as i64) < limit;
+        if !whole {
+            // The last member may have more than this page holds.
+            let last = rows.last().map(|row| row.member_id);
+            rows.retain(|row| Some(row.member_id) != last);
+            if rows.is_empty() {
+                limit *= 2;
+                continue;
+            }
+        }
+        for row in &rows {
+            let total = totals.entry((row.event_id, row.mission_index)).or_default();
+            total.add(row);
+        }
+        after = rows.last().map(|row| row.member_id).or(after);
+        if whole {
+            return Ok(totals.into_values().collect());
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Rows of missions and of members' progress.
 
 use diesel::prelude::*;
+use sha2::{Digest, Sha256};
 use shared_domain::{MarkKey, Mission, Progress, ProgressKey};
 
 use crate::store::error_class::StoreError;
@@ -77,6 +78,34 @@ impl MemberMissionRow {
             latest_at: self.latest_at,
             completed_at: self.completed_at,
         }
+    }
+}
+
+/// What all members did in one mission: two databases that counted the same activities agree on it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MissionTotal {
+    /// Event.
+    pub event_id: i64,
+    /// Mission in it.
+    pub mission_index: i16,
+    /// Members who have begun.
+    pub members: u64,
+    /// Members who have reached the goal.
+    pub completed: u64,
+    /// SHA-256 chain over member, value, device time and completion, by member.
+    pub digest: [u8; 32],
+}
+
+impl MissionTotal {
+    /// The next member's row, by member.
+    pub fn add(&mut self, row: &MemberMissionRow) {
+        (self.event_id, self.mission_index) = (row.event_id, row.mission_index);
+        self.members += 1;
+        self.completed += u64::from(row.is_completed);
+        let hash = Sha256::new().chain_update(self.digest).chain_update(row.member_id.to_be_bytes());
+        let hash = hash.chain_update(row.current_value.to_be_bytes());
+        let hash = hash.chain_update(row.latest_at.unwrap_or(i64::MIN).to_be_bytes());
+        self.digest = hash.chain_update(row.completed_at.unwrap_or(i64::MIN).to_be_bytes()).finalize().into();
     }
 }
 
