@@ -1,6 +1,7 @@
 """A member's whole way, by a client that was generated from the public listener's OpenAPI document and nothing else.
 
-Standard input: {"url", "token", "other_token", "event", "raffle"}: a FIRST_COME event with stock and a raffle, both open.
+Standard input: {"url", "token", "other_token", "event", "raffle", "walk"}: a FIRST_COME event with stock, a raffle, and an event that
+asks members to walk 10 steps by their own word, all open.
 What does not hold ends it.
 """
 
@@ -12,8 +13,10 @@ from public_client import AuthenticatedClient, Client
 from public_client.api.draws import get_draw, get_entrants
 from public_client.api.entries import claim, enter, get_entry, list_my_entries, stream_entry
 from public_client.api.events import get_event, get_ranking, list_events
+from public_client.api.missions import list_missions, report
 from public_client.models import (
     Accepted,
+    Activity,
     Contact,
     DrawPhase,
     DrawRecord,
@@ -25,14 +28,17 @@ from public_client.models import (
     Events,
     EventStatus,
     EventType,
+    Missions,
+    MissionType,
     Problem,
     Ranking,
+    Reported,
 )
 
 BUDGET = 60.0
 
 given = json.load(sys.stdin)
-url, event, raffle = given["url"], given["event"], given["raffle"]
+url, event, raffle, walk = given["url"], given["event"], given["raffle"], given["walk"]
 anyone = Client(base_url=url)
 me = AuthenticatedClient(base_url=url, token=given["token"])
 other = AuthenticatedClient(base_url=url, token=given["other_token"])
@@ -74,7 +80,7 @@ def all_pages(operation, kind, field, client):
 
 # What is there?
 events = {listed.event_id: listed for listed in all_pages(list_events, Events, "events", anyone)}
-assert {event, raffle} <= events.keys(), events.keys()
+assert {event, raffle, walk} <= events.keys(), events.keys()
 shown = ask(get_event, 200, Event, event, client=anyone)
 assert (shown.status, shown.type_) == (EventStatus.OPEN, EventType.FIRST_COME), shown
 assert shown.starts_at < shown.server_time < shown.ends_at, shown
@@ -133,6 +139,27 @@ def ranked():
 scores = until("both events are ranked", ranked)
 assert (scores[event], scores[raffle]) == ((shown.title, 1), (events[raffle].title, 1)), scores
 
+# A mission: ten steps earn an entry by themselves.
+mission = ask(list_missions, 200, Missions, walk, client=me).missions[0]
+assert (mission.mission_type, mission.goal_value, mission.current_value) == (MissionType.STEP_COUNT, 10, 0), mission
+for steps in (9, 12):
+    walked = Activity(mission_type=MissionType.STEP_COUNT, value=steps)
+    reported = ask(report, 202, Reported, client=me, body=walked)
+    assert reported.events == [walk], reported
+done = until(
+    "the mission is completed",
+    lambda: (lambda found: found if found.is_completed else None)(
+        ask(list_missions, 200, Missions, walk, client=me).missions[0]
+    ),
+)
+assert done.current_value == 12 and done.completed_at is not None, done
+earned = until(
+    "its entry is listed",
+    lambda: next((e for e in ask(list_my_entries, 200, Entries, client=me).entries if e.event_id == walk), None),
+)
+assert earned.status == EntryState.WIN, earned
+assert ask(list_missions, 200, Missions, event, client=me).missions == []
+
 # The prize.
 answer = claim.sync_detailed(accepted.entry_id, client=me, body=Contact(email="me@mail.example"))
 assert (answer.status_code, answer.parsed) == (204, None), answer
@@ -145,6 +172,10 @@ refused(enter, 401, "UNAUTHENTICATED", event, client=anyone)
 refused(list_my_entries, 401, "UNAUTHENTICATED", client=anyone)
 refused(enter, 422, "UNKNOWN_OPTION", event, client=other, body=EntryBody(options=["none"]))
 refused(claim, 422, "INVALID_REQUEST", accepted.entry_id, client=me, body=Contact(phone_number="12"))
+someone_else = Activity(mission_type=MissionType.ATTENDANCE, member_id=2)
+refused(report, 403, "FORBIDDEN", client=me, body=someone_else)
+refused(report, 422, "INVALID_REQUEST", client=me, body=Activity(mission_type=MissionType.STEP_COUNT, value=-1))
+refused(list_missions, 404, "EVENT_NOT_FOUND", 9_000_000_000, client=me)
 refused(get_entrants, 404, "DRAW_NOT_FROZEN", raffle, client=anyone)
 wrong = refused(list_my_entries, 422, "INVALID_REQUEST", client=me, limit=201)
 assert [violation.pointer for violation in wrong.errors] == ["query:limit"], wrong

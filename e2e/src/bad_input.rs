@@ -7,10 +7,12 @@ mod public;
 
 use std::net::SocketAddr;
 
+use serde_json::json;
+
 use self::admin::{admin_bodies, admin_routes, drafts, scopes};
 use self::any::{no_http, paths_and_methods};
 use self::personal_data::{claims, contacts};
-use self::public::{entry_bodies, entry_heads, public_routes, tokens};
+use self::public::{activities, entry_bodies, entry_heads, public_routes, tokens};
 use crate::contract::Contract;
 use crate::http::{request, send};
 use crate::promises::entries;
@@ -27,24 +29,31 @@ const JSON: &str = "content-type: application/json\r\n";
 
 /// Sends every bad request to both listeners of a system with one open event, and one in which somebody has won.
 pub async fn is_refused(system: &System) {
-    let (event, won) = (system.open_event(5).await, system.open_event(1).await);
+    // A report that is taken by mistake would count, and leave a trace.
+    let mission =
+        |kind: &str| json!({"title": kind, "mission_type": kind, "goal_value": 1, "self_reported": true});
+    let missions = ["STEP_COUNT", "ATTENDANCE", "FRIEND_INVITE"].map(mission);
+    let event =
+        system.open(json!({"type": "FIRST_COME", "stock": [{"count": 5}], "missions": missions})).await;
+    let won = system.open_event(1).await;
     let winner = system.enter(won, 1).await;
     assert_eq!(system.outcome(&winner).await["status"], "WIN");
     let lanes = system.store.lane_rows().await.expect("lanes");
     let lane = lanes.iter().find(|row| row.event_id == event).expect("its lane").lane;
     let next = next_offset(system, event, lane).await;
     let before = traces(system).await;
-    let public = [
+    let public = vec![
         entry_bodies(system, event),
         entry_heads(system, event),
         public_routes(system, event),
+        activities(system),
         tokens(system, &format!("/v1/events/{event}/entries")),
         claims(system, &winner.text("entry_id")),
         paths_and_methods(&format!("/v1/events/{event}"), "GET, HEAD"),
         no_http(&format!("/v1/events/{event}/entries"), &system.member(1)),
     ];
     let staff = system.staff("events:read events:write draws:run ops:write");
-    let admin = [
+    let admin = vec![
         drafts(&staff),
         admin_bodies(&staff, event),
         admin_routes(&staff, event),

@@ -84,7 +84,7 @@ fn diesel_type(column: &Column, sqlite: bool) -> String {
     let declared = column.column_type.to_lowercase();
     let name = match declared.split('(').next().unwrap_or_default() {
         // SQLite numbers rows only in a column of this very type; its integers have 64 bits.
-        "integer" if sqlite && column.column_name == "event_id" || column.column_name == "audit_id" => {
+        "integer" if sqlite && ["event_id", "audit_id", "outbox_id"].contains(&&*column.column_name) => {
             "BigInt"
         }
         "bigint" => "BigInt",

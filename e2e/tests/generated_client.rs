@@ -36,10 +36,13 @@ async fn a_generated_client_goes_a_members_whole_way() {
         "type": "FIRST_COME", "stock": [{"count": 3}], "contact_collection": "AFTER_WIN",
         "reward": {"reward_type": "FIXED", "fixed_amount": 7},
     });
+    let walk = json!({"type": "GENERAL", "missions": [
+        {"title": "Walk", "mission_type": "STEP_COUNT", "goal_value": 10, "self_reported": true},
+    ]});
     let token = |member| system.key.issue_member(member, Duration::from_secs(600)).expect("token");
     let given = json!({
         "url": format!("http://{}", system.public), "token": token(1), "other_token": token(2),
-        "event": system.open(event).await, "raffle": system.open(raffle).await,
+        "event": system.open(event).await, "raffle": system.open(raffle).await, "walk": system.open(walk).await,
     });
     run(python(folder.path(), &[&format!("{SOURCES}/member.py")]), &given.to_string()).await;
     system.is_sound().await;

@@ -70,6 +70,70 @@ pub(super) fn entry_heads(system: &System, event: i64) -> Vec<Case> {
     cases
 }
 
+/// What can be wrong with a report, by a trusted system and by a member.
+pub(super) fn activities(system: &System) -> Vec<Case> {
+    const PATH: &str = "/v1/activities";
+    let trusted = format!("{}{JSON}", system.reporter());
+    let member = format!("{}{JSON}", system.member(1));
+    let mut cases: Vec<Case> = bodies(256 * 1024)
+        .into_iter()
+        .filter(|(name, ..)| !name.contains("empty"))
+        .map(|(name, body, status, code)| {
+            // It is read before it is known what it must be, and only so deep.
+            let wanted = if name == "too deep" { (400, "INVALID_JSON") } else { (status, code) };
+            case(name, "POST", PATH, &trusted, &body, wanted)
+        })
+        .collect();
+    let (soon, long_ago) = ("2099-01-01T00:00:00Z", "2020-01-01T00:00:00Z");
+    let late = format!(r#"{{"mission_type":"ATTENDANCE","member_id":1,"occurred_at":"{soon}"}}"#);
+    let old = format!(r#"{{"mission_type":"ATTENDANCE","member_id":1,"occurred_at":"{long_ago}"}}"#);
+    for body in [
+        r#"{}"#,
+        r#"{"mission_type":"SWIM","member_id":1,"value":1}"#,
+        r#"{"mission_type":"step_count","member_id":1,"value":1}"#,
+        r#"{"mission_type":"STEP_COUNT","member_id":1}"#,
+        r#"{"mission_type":"STEP_COUNT","member_id":1,"value":-1}"#,
+        r#"{"mission_type":"STEP_COUNT","member_id":1,"value":"9"}"#,
+        r#"{"mission_type":"STEP_COUNT","member_id":1,"value":1.5}"#,
+        r#"{"mission_type":"STEP_COUNT","member_id":1,"value":200001}"#,
+        r#"{"mission_type":"STEP_COUNT","member_id":1,"value":9223372036854775808}"#,
+        r#"{"mission_type":"STEP_COUNT","member_id":1,"value":1,"friend_id":2}"#,
+        r#"{"mission_type":"STEP_COUNT","value":1}"#,
+        r#"{"mission_type":"STEP_COUNT","member_id":"1","value":1}"#,
+        r#"{"mission_type":"ATTENDANCE","member_id":1,"value":1}"#,
+        r#"{"mission_type":"ATTENDANCE","member_id":1,"activity_id":"x"}"#,
+        r#"{"mission_type":"ATTENDANCE","member_id":1,"occurred_at":"yesterday"}"#,
+        r#"{"mission_type":"ATTENDANCE","member_id":1,"occurred_at":1700000000}"#,
+        &late,
+        &old,
+        r#"{"mission_type":"FRIEND_INVITE","member_id":1}"#,
+        r#"{"mission_type":"FRIEND_INVITE","member_id":1,"friend_id":1}"#,
+        r#"{"mission_type":"ATTENDANCE","member_id":1,"x":1}"#,
+        r#"{"activities":[]}"#,
+        r#"{"activities":{}}"#,
+        r#"{"activities":[{"mission_type":"ATTENDANCE","member_id":1}],"mission_type":"ATTENDANCE"}"#,
+    ] {
+        let name = format!("activity {body:.50}");
+        cases.push(case(name, "POST", PATH, &trusted, body.as_bytes(), (422, "INVALID_REQUEST")));
+    }
+    for body in [
+        r#"{"mission_type":"ATTENDANCE","member_id":2}"#,
+        r#"{"mission_type":"STEP_COUNT","member_id":2,"value":1}"#,
+        r#"{"activities":[{"mission_type":"ATTENDANCE"}]}"#,
+    ] {
+        cases.push(case("foreign", "POST", PATH, &member, body.as_bytes(), (403, "FORBIDDEN")));
+    }
+    let one = br#"{"mission_type":"ATTENDANCE"}"#;
+    let other_scope = format!("{}{JSON}", system.staff("events:write"));
+    cases.push(case("without the scope", "POST", PATH, &other_scope, one, (403, "FORBIDDEN")));
+    cases.push(case("no token", "POST", PATH, JSON, one, (401, "UNAUTHENTICATED")));
+    cases.push(case("no type", "POST", PATH, &system.member(1), one, (415, "UNSUPPORTED_MEDIA_TYPE")));
+    cases.push(case("query", "POST", &format!("{PATH}?x=1"), &member, one, (422, "INVALID_REQUEST")));
+    let large = format!(r#"{{"mission_type":"{}"}}"#, "A".repeat(20_000));
+    cases.push(case("a member's is small", "POST", PATH, &member, large.as_bytes(), (413, "BODY_TOO_LARGE")));
+    cases
+}
+
 pub(super) fn public_routes(system: &System, event: i64) -> Vec<Case> {
     let token = system.member(1);
     let mut cases = Vec::new();
@@ -88,9 +152,11 @@ pub(super) fn public_routes(system: &System, event: i64) -> Vec<Case> {
         "1;drop",
         "%2e%2e",
     ] {
-        for (method, path) in
-            [("GET", format!("/v1/events/{id}")), ("POST", format!("/v1/events/{id}/entries"))]
-        {
+        for (method, path) in [
+            ("GET", format!("/v1/events/{id}")),
+            ("POST", format!("/v1/events/{id}/entries")),
+            ("GET", format!("/v1/events/{id}/missions")),
+        ] {
             cases.push(case("event id", method, &path, &token, b"", (404, "EVENT_NOT_FOUND")));
         }
     }
@@ -168,8 +234,20 @@ pub(super) fn public_routes(system: &System, event: i64) -> Vec<Case> {
     cases.push(case("not mine", "GET", "/v1/members/2/entries", &token, b"", (404, "NOT_FOUND")));
     let one = format!("/v1/events/{event}?verbose=1");
     cases.push(case("unknown query", "GET", &one, "", b"", (422, "INVALID_REQUEST")));
-    // Built one day; until then a path like any other.
-    for path in ["/v1/activities", "/metrics", "/livez", "/admin/v1/events"] {
+    let missions = format!("/v1/events/{event}/missions");
+    cases.push(case("no token", "GET", &missions, "", b"", (401, "UNAUTHENTICATED")));
+    cases.push(case("staff", "GET", &missions, &system.staff("events:read"), b"", (401, "UNAUTHENTICATED")));
+    cases.push(case(
+        "unknown query",
+        "GET",
+        &format!("{missions}?x=1"),
+        &token,
+        b"",
+        (422, "INVALID_REQUEST"),
+    ));
+    cases.push(case("unknown", "GET", "/v1/events/777/missions", &token, b"", (404, "EVENT_NOT_FOUND")));
+    cases.push(case("method", "GET", "/v1/activities", &token, b"", (405, "METHOD_NOT_ALLOWED")));
+    for path in ["/metrics", "/livez", "/admin/v1/events"] {
         cases.push(case("not here", "GET", path, &token, b"", (404, "NOT_FOUND")));
     }
     cases

@@ -1,5 +1,6 @@
 //! What `make bench` measures: ratios in one run, ours beside the raw ceiling, interleaved.
 
+pub mod activities;
 pub mod decide;
 pub mod draw;
 pub mod gateway;

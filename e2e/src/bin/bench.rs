@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use e2e::bench::{Table, decide, draw, gateway, http, memory, my_entries, raffle, streams, winners};
+use e2e::bench::{
+    Table, activities, decide, draw, gateway, http, memory, my_entries, raffle, streams, winners,
+};
 
 /// Ours beside the raw ceiling, interleaved; median and range
 #[derive(Parser)]
@@ -16,7 +18,7 @@ struct Cli {
     /// Repetitions of each
     #[arg(long, global = true, default_value_t = 5)]
     repetitions: usize,
-    /// Entries preloaded for parts (a) and (f)
+    /// Entries preloaded for parts (a) and (f), activities for (i)
     #[arg(long, global = true, default_value_t = 200_000)]
     entries: i64,
     /// Requests a run in parts (b) and (g)
@@ -57,6 +59,8 @@ enum Part {
     MyEntries,
     /// (h) Open result streams
     Streams,
+    /// (i) Activities, topic to progress
+    Activities,
     /// The bare route that (b) and (g) compare with
     #[command(hide = true)]
     BareWarp { addr: SocketAddr, answer: PathBuf, route: http::BareRoute },
@@ -103,6 +107,10 @@ async fn main() -> ExitCode {
     if part(|p| matches!(p, Part::Streams)) {
         println!("(h) streams");
         streams::bench(&mut table, cli.repetitions, cli.streams).await;
+    }
+    if part(|p| matches!(p, Part::Activities)) {
+        println!("(i) activities");
+        activities::bench(&mut table, cli.repetitions, cli.entries).await;
     }
     let (text, missed) = table.finish();
     println!("\nmedian (range) of {} repetitions{text}", cli.repetitions);

@@ -28,6 +28,7 @@ pub use erasures::{Claimed, DeletionState, UnfinishedDeletion};
 pub use key_store::{KeyStore, KeyStoreArgs, KeyStoreError};
 pub use migrate::{MigrateError, migrate, migrate_key_store};
 pub use mysql::insert_entry_rows;
+pub use mysql::mission_batch::put_progress;
 pub use mysql::outbox::CLOSED;
 pub use mysql::snapshot::STOCK_ADDED;
 pub use pool::DatabaseArgs;

@@ -25,7 +25,8 @@ use crate::worker::batch::{LaneBatch, LaneMemory};
 
 /// Ids a statement: fewer than MariaDB turns into a joined table.
 const IDS: usize = 900;
-/// Rows a statement.
+/// Rows a statement: of progress as many as a batch may have, for they are text; of the others less, for their parameters.
+const PROGRESS_ROWS: usize = 5_000;
 const ROWS: usize = 2_000;
 
 /// Counts a batch of activities. `replay`: what counts for an event that is not decided again is passed over.
@@ -159,18 +160,23 @@ async fn known_marks(conn: &mut Conn, counts: &[Count]) -> Result<HashSet<MarkKe
     Ok(known)
 }
 
-/// Progress as INSERT text, for the reason given in `mysql/entry_insert.rs`: every value is a number.
 async fn write(conn: &mut Conn, counted: &Counted) -> Result<(), StoreError> {
-    let rows: Vec<(&ProgressKey, &Progress)> = counted.progress.iter().collect();
-    for rows in rows.chunks(ROWS) {
-        let sql = statement(rows).map_err(|e| Error::QueryBuilderError(e.into()))?;
-        conn.batch_execute(&sql).await?;
-    }
+    put_progress(conn, &counted.progress.iter().collect::<Vec<_>>()).await?;
     let mut marks: Vec<MissionMarkRow> = counted.marks.iter().map(MissionMarkRow::new).collect();
     while !marks.is_empty() {
         let rest = marks.split_off(marks.len().min(ROWS));
         let chunk = std::mem::replace(&mut marks, rest);
         insert_rows!(conn, k::table, chunk)?;
+    }
+    Ok(())
+}
+
+/// Writes progress in the place of what is there, sorted by key: INSERT text, for the reason given in
+/// `mysql/entry_insert.rs`. Every value is a number.
+pub async fn put_progress(conn: &mut Conn, rows: &[(&ProgressKey, &Progress)]) -> Result<(), StoreError> {
+    for rows in rows.chunks(PROGRESS_ROWS) {
+        let sql = statement(rows).map_err(|e| Error::QueryBuilderError(e.into()))?;
+        conn.batch_execute(&sql).await?;
     }
     Ok(())
 }
