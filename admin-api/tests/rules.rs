@@ -81,7 +81,7 @@ async fn each_rule_of_a_draft_is_422_at_its_place() {
 #[tokio::test]
 async fn what_does_not_fit_the_type_is_422_at_its_place() {
     let w = world(None).await;
-    let mission = json!([{"title": "m", "mission_type": "STEP_COUNT", "goal_value": 1}]);
+    let mission = json!([{"title": "m", "mission_type": "STEP_COUNT", "goal_value": 1, "option": "A"}]);
     for (rule, patch, places) in [
         (
             "contacts come with entries",
