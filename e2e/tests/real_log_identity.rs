@@ -84,8 +84,11 @@ async fn an_unknown_log_waits_for_an_operator_to_adopt_it() {
         for lane in 0..LANES {
             wait_for_entries(&column.store, event_of(lane), lane, 60, BUDGET).await;
             let labels = halted(lane, "unknown_log");
-            let down =
-                async || worker.metric("event_lane_halted", &[&labels[0], &labels[1]]).await == Some(0.0);
+            // The activities' lanes wait for a word of their own.
+            let topic = format!("topic=\"{}\"", column.topic());
+            let down = async || {
+                worker.metric("event_lane_halted", &[&topic, &labels[0], &labels[1]]).await == Some(0.0)
+            };
             wait_until("the alarm goes down", down).await;
         }
         Figures::default().with("decided", 240).with("lanes_halted", 4).with("adopted", 4)
