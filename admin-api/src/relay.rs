@@ -2,6 +2,7 @@
 //!
 //! It may be killed anywhere: what was published and not noted is published again, and workers apply a command once.
 
+mod activity_gate;
 mod earned;
 mod turns;
 
@@ -23,7 +24,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use self::earned::{ActivityGate, Earned};
+use self::activity_gate::ActivityGate;
+use self::earned::Earned;
 use self::turns::{Turn, Turns};
 use crate::alarms::Alarms;
 

@@ -1,6 +1,7 @@
 //! Claims that span binaries: the two columns, the logs they are driven with, and what must hold afterwards.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)] // a test harness: a panic is the report
 
+pub mod activity_log;
 pub mod bad_input;
 pub mod bench;
 pub mod campaign;

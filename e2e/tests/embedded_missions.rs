@@ -1,8 +1,9 @@
 //! Missions on the embedded column: `event-system serve`.
 #![allow(clippy::expect_used)]
 
-use e2e::missions;
+use e2e::column::Column;
 use e2e::system::System;
+use e2e::{activity_log, missions};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_members_did_becomes_entries() {
@@ -34,4 +35,14 @@ async fn five_hundred_in_one_request_are_judged_each_by_itself() {
     let system = System::embedded_with(&missions::SETTINGS).await;
     missions::several_at_once(&system).await;
     system.is_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_counted_holds_nobody_up() {
+    activity_log::what_cannot_be_counted_holds_nobody_up(&Column::embedded().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_activity_waits_for_its_event() {
+    activity_log::an_activity_waits_for_its_event(&Column::embedded().await).await;
 }

@@ -9,7 +9,7 @@ use e2e::log::{append_to, read_records};
 use e2e::process::Process;
 use e2e::promises::replay;
 use e2e::rounds::{BUDGET, Figures, rounds, wait_until};
-use e2e::sql::number;
+use e2e::sql::{execute, number};
 use e2e::staff::AdminApi;
 use e2e::statement_proxy::{Point, StatementProxy};
 use rand::SeedableRng;
@@ -181,6 +181,14 @@ async fn two_relays_at_once(seed: u64) -> Figures {
     println!("seed {seed}: {MEMBERS} entries after {:.1} s", started.elapsed().as_secs_f64());
     let copies = stage.entries_in_log(event).await;
     stage.agrees_with_a_replay().await;
+    // And it would not agree with anything else.
+    let url = &stage.column.database_url;
+    let changed =
+        format!("UPDATE member_mission SET current_value = 2 WHERE event_id = {event} AND member_id = 7");
+    execute(url, &changed).await;
+    let (code, text, _) = replay(&stage.column, &[]).await;
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains(&format!("event {event} mission 0: DIFFERS")), "{text}");
     drop(second);
     Figures::default().with("members", MEMBERS).with("entries_in_log", copies)
 }

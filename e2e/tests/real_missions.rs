@@ -1,8 +1,9 @@
 //! Missions on the real column, every service a process of its own.
 #![allow(clippy::expect_used)]
 
-use e2e::missions;
+use e2e::column::Column;
 use e2e::system::System;
+use e2e::{activity_log, missions};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_members_did_becomes_entries() {
@@ -35,4 +36,14 @@ async fn five_hundred_in_one_request_are_judged_each_by_itself() {
     let system = System::real_with("missions", &missions::SETTINGS).await;
     missions::several_at_once(&system).await;
     system.is_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_counted_holds_nobody_up() {
+    activity_log::what_cannot_be_counted_holds_nobody_up(&Column::real("activities").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_activity_waits_for_its_event() {
+    activity_log::an_activity_waits_for_its_event(&Column::real("activities").await).await;
 }

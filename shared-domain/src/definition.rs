@@ -278,6 +278,8 @@ impl EventDefinition {
             "RAFFLE without its draw"
         } else if self.missions.len() > MISSIONS_MAX || self.heaviest_entry() > u64::from(WEIGHT_MAX) {
             "this many missions"
+        } else if !self.missions.is_empty() && self.time_zone.parse::<chrono_tz::Tz>().is_err() {
+            "this time zone with missions"
         } else if self.missions.iter().any(|m| m.option.is_some_and(|o| usize::from(o) >= self.options.len()))
         {
             "a mission for an option that there is not"
@@ -394,7 +396,7 @@ mod tests {
     #[test]
     fn records_that_lack_a_part_are_refused() {
         type Change = fn(&mut EventDefinition);
-        let changes: [(&str, Change); 11] = [
+        let changes: [(&str, Change); 12] = [
             ("AT_APPLY without a contact key", |d| {
                 (d.contact_collection, d.contact_key) = (ContactCollection::AtApply, None)
             }),
@@ -406,6 +408,7 @@ mod tests {
             ("a random reward without its key", |d| d.wrapped_keys.reward_key.clear()),
             ("this many missions", |d| d.missions = vec![d.missions[0].clone(); 64]),
             ("this many missions", |d| d.missions[0].weight = Some(1_000)),
+            ("this time zone with missions", |d| d.time_zone = "Mars/Olympus".into()),
             ("a mission for an option that there is not", |d| d.missions[0].option = Some(0)),
             ("this number of lanes", |d| {
                 d.draw = Some(DrawRules { method: DrawMethod::Arrival, ..Default::default() })

@@ -104,7 +104,8 @@ pub fn counts(
         if !period.contains(activity.accepted_at_ms) || !period.contains(activity.occurred_at_ms) {
             continue;
         }
-        let zone: Tz = definition.time_zone.parse().unwrap_or(Tz::UTC);
+        // No definition with missions has one that does not parse.
+        let zone: Tz = definition.time_zone.parse().map_err(|_| no_such_mission(stamp))?;
         let Some(measure) = mission.mission_type.measure(&report, zone) else { continue };
         counts.push(Count {
             key: (activity.member_id, event, stamp.mission as u16),

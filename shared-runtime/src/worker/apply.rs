@@ -16,7 +16,7 @@ use shared_proto::v1::log_record::Kind;
 use super::batch::{LaneBatch, LaneMemory};
 use crate::keys::RewardKeyError;
 use crate::store::error_class::StoreError;
-use crate::store::lane_tx::{CursorMove, Inserted, LaneTx};
+use crate::store::lane_tx::{Inserted, LaneTx};
 use crate::store::rows::{EntryRow, LaneRow, StockRow};
 
 pub use parking::{Unparked, unpark_block};
@@ -87,15 +87,7 @@ pub async fn apply_batch<T: LaneTx>(
     memory: &LaneMemory,
     now: i64,
 ) -> Result<Applied, ApplyError> {
-    let cursor = CursorMove {
-        log_id: &batch.log_id,
-        lane: &batch.lane,
-        from: batch.from,
-        to: batch.to,
-        last_hash: Some(batch.last_hash),
-        now,
-    };
-    if !tx.advance(&cursor).await? {
+    if !tx.advance(&batch.cursor_move(now)).await? {
         return Err(ApplyError::Fenced);
     }
     let mut work = Work::load(tx, batch, memory, batch.records.iter().map(|r| r.entry.event_id)).await?;
@@ -132,23 +124,8 @@ impl<'b> Work<'b> {
         for row in tx.stock_rows(lane, &ids).await? {
             stock.entry(row.event_id).or_default().push(row);
         }
-        let mut definitions: HashMap<EventId, Arc<EventDefinition>> = HashMap::new();
-        let missing: Vec<EventId> = rows
-            .iter()
-            .filter(|r| r.is_scheduled)
-            .filter(|r| match memory.definition(r.event_id) {
-                Some(known) => definitions.insert(r.event_id, known).is_some(),
-                None => true,
-            })
-            .map(|r| r.event_id)
-            .collect();
-        if !missing.is_empty() {
-            for (id, bytes) in tx.definitions(&missing).await? {
-                let definition = Arc::new(definition_of(id, &bytes)?);
-                memory.remember_definition(id, definition.clone());
-                definitions.insert(id, definition);
-            }
-        }
+        let scheduled = rows.iter().filter(|row| row.is_scheduled).map(|row| row.event_id);
+        let mut definitions = definitions(tx, memory, scheduled).await?;
         for row in rows {
             if row.is_scheduled {
                 let id = row.event_id;
@@ -302,6 +279,30 @@ impl<'b> Work<'b> {
         let lane = self.batch.lane.partition;
         decided.into_iter().map(|e| EntryRow::new(e, lane, now)).collect()
     }
+}
+
+/// Definitions of these events, as far as the database knows them; read once a lane.
+pub async fn definitions<T: LaneTx>(
+    tx: &mut T,
+    memory: &LaneMemory,
+    events: impl Iterator<Item = EventId>,
+) -> Result<HashMap<EventId, Arc<EventDefinition>>, StoreError> {
+    let mut definitions = HashMap::new();
+    let mut missing = Vec::new();
+    for event in events {
+        match memory.definition(event) {
+            Some(known) => drop(definitions.insert(event, known)),
+            None => missing.push(event),
+        }
+    }
+    if !missing.is_empty() {
+        for (event, bytes) in tx.definitions(&missing).await? {
+            let definition = Arc::new(definition_of(event, &bytes)?);
+            memory.remember_definition(event, Arc::clone(&definition));
+            definitions.insert(event, definition);
+        }
+    }
+    Ok(definitions)
 }
 
 /// The definition in the bytes of a `Scheduled` record.

@@ -8,6 +8,7 @@ use shared_domain::{EntryId, EventDefinition, EventId, LogEntry};
 use shared_proto::Lane;
 
 use crate::keys::RewardKeys;
+use crate::store::lane_tx::CursorMove;
 
 /// One decoded record with its bytes, for parking.
 #[derive(Debug, Clone)]
@@ -35,6 +36,20 @@ pub struct LaneBatch {
     pub records: Vec<Arc<BatchRecord>>,
     /// Events to park at their first record in this batch, and why.
     pub park: BTreeMap<EventId, String>,
+}
+
+impl LaneBatch {
+    /// The move of the cursor over this batch.
+    pub fn cursor_move(&self, now: i64) -> CursorMove<'_> {
+        CursorMove {
+            log_id: &self.log_id,
+            lane: &self.lane,
+            from: self.from,
+            to: self.to,
+            last_hash: Some(self.last_hash),
+            now,
+        }
+    }
 }
 
 /// What a lane's worker has at hand between batches: copies of committed state, and keys.

@@ -41,7 +41,11 @@ enum Item {
         offset: i64,
         bytes: Bytes,
     },
-    Dead(DeadLetter),
+    /// `written`: acknowledged already, by an attempt whose other records failed.
+    Dead {
+        letter: DeadLetter,
+        written: bool,
+    },
     Newer {
         offset: i64,
         version: u32,
@@ -49,10 +53,14 @@ enum Item {
 }
 
 impl Item {
+    fn dead(offset: i64, bytes: Bytes, reason: String) -> Self {
+        Self::Dead { letter: DeadLetter { offset, bytes, reason }, written: false }
+    }
+
     fn offset(&self) -> i64 {
         match self {
             Self::Record(r, _) => r.entry.offset,
-            Self::Dead(d) => d.offset,
+            Self::Dead { letter, .. } => letter.offset,
             Self::Passed { offset, .. } | Self::Newer { offset, .. } => *offset,
         }
     }
@@ -164,7 +172,7 @@ impl LaneState {
         self.buffer.push_back(match decode(&record.payload) {
             Ok((_, kind)) if !self.holds.holds(&kind) => {
                 let reason = "a record of another topic's kind".to_owned();
-                Item::Dead(DeadLetter { offset, bytes: record.payload, reason })
+                Item::dead(offset, record.payload, reason)
             }
             // What stands for the event where a record is looked for that fails: one member's activities.
             Ok((_, Kind::Activity(activity))) => {
@@ -179,9 +187,7 @@ impl LaneState {
                 Arc::new(BatchRecord { entry: LogEntry { offset, event_id, kind }, bytes: record.payload }),
                 record.timestamp,
             ),
-            Err(DecodeError::Undecodable(reason)) => {
-                Item::Dead(DeadLetter { offset, bytes: record.payload, reason })
-            }
+            Err(DecodeError::Undecodable(reason)) => Item::dead(offset, record.payload, reason),
             Err(DecodeError::NewerSchema(version)) => Item::Newer { offset, version },
         });
         self.oldest.get_or_insert_with(Instant::now);
@@ -235,7 +241,7 @@ impl LaneState {
                     dead_run = 0;
                     last = Some((*offset, bytes.clone()));
                 }
-                Some(Item::Dead(letter)) => {
+                Some(Item::Dead { letter, written }) => {
                     dead_run += 1;
                     if dead_run > dead_brake {
                         return Err(Halt::Brake(format!(
@@ -244,7 +250,9 @@ impl LaneState {
                         )));
                     }
                     last = Some((letter.offset, letter.bytes.clone()));
-                    dead.push(letter.clone());
+                    if !written {
+                        dead.push(letter.clone());
+                    }
                 }
                 Some(Item::Record(record, at)) => {
                     dead_run = 0;
@@ -277,12 +285,21 @@ impl LaneState {
         }
         let records = self.in_flight.len();
         for item in self.in_flight.drain(..) {
-            self.dead_run = if matches!(item, Item::Dead(_)) { self.dead_run + 1 } else { 0 };
+            self.dead_run = if matches!(item, Item::Dead { .. }) { self.dead_run + 1 } else { 0 };
         }
         self.busy_since = None;
         self.tries = 0;
         self.wait_until = None;
         records
+    }
+
+    /// The dead letters of the batch in flight are acknowledged, although the batch failed.
+    pub fn dead_letters_written(&mut self) {
+        for item in &mut self.in_flight {
+            if let Item::Dead { written, .. } = item {
+                *written = true;
+            }
+        }
     }
 
     /// The batch in flight failed: its records come first again.
@@ -308,7 +325,7 @@ impl LaneState {
     pub fn bury_front(&mut self, reason: String) {
         if let Some(Item::Record(record, _)) = self.buffer.front() {
             let (offset, bytes) = (record.entry.offset, record.bytes.clone());
-            self.buffer[0] = Item::Dead(DeadLetter { offset, bytes, reason });
+            self.buffer[0] = Item::dead(offset, bytes, reason);
         }
     }
 

@@ -27,12 +27,7 @@ pub async fn put(conn: &mut Conn, mut rows: Vec<ContactRow>) -> Result<(), Store
             delete(conn, event, ids).await?;
         }
     }
-    while !rows.is_empty() {
-        let rest = rows.split_off(rows.len().min(IDS));
-        let chunk = std::mem::replace(&mut rows, rest);
-        insert_rows!(conn, c::table, chunk)?;
-    }
-    Ok(())
+    insert_in_chunks!(conn, c::table, rows, IDS)
 }
 
 /// Deletes contacts of these entries (at most 1,000); gives how many there were.

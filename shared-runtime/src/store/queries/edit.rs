@@ -5,7 +5,7 @@ use diesel_async::RunQueryDsl;
 use serde_json::{Map, Value};
 use shared_domain::{EventDraft, Lifecycle, patch_draft, patch_text, patches_text_only};
 
-use super::{Conn, lane};
+use super::{Conn, scheduling};
 use crate::store::commands::CommandError;
 use crate::store::error_class::StoreError;
 use crate::store::rows::EventRow;
@@ -82,5 +82,5 @@ async fn draft(
         .await?;
     let reward = event_reward::table.filter(event_reward::event_id.eq(row.event_id));
     diesel::delete(reward).execute(conn).await?;
-    Ok(lane::insert_reward(conn, row.event_id, definition.reward).await?)
+    Ok(scheduling::insert_reward(conn, row.event_id, definition.reward).await?)
 }

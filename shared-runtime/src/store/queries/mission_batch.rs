@@ -17,10 +17,10 @@ use shared_proto::v1::{self, log_record::Kind};
 use super::lane::LaneConn;
 use super::{Conn, KEEP_NEW_PROGRESS, mission};
 use crate::store::error_class::StoreError;
-use crate::store::lane_tx::{CursorMove, LaneTx};
+use crate::store::lane_tx::LaneTx;
 use crate::store::rows::{MissionMarkRow, MissionOutboxRow};
 use crate::store::schema::{mission_mark as k, mission_outbox as o};
-use crate::worker::apply::{Applied, ApplyError, definition_of};
+use crate::worker::apply::{Applied, ApplyError, definitions};
 use crate::worker::batch::{LaneBatch, LaneMemory};
 
 /// Ids a statement: fewer than MariaDB turns into a joined table.
@@ -37,15 +37,7 @@ pub async fn apply(
     now: i64,
     replay: bool,
 ) -> Result<Applied, ApplyError> {
-    let cursor = CursorMove {
-        log_id: &batch.log_id,
-        lane: &batch.lane,
-        from: batch.from,
-        to: batch.to,
-        last_hash: Some(batch.last_hash),
-        now,
-    };
-    if !LaneConn(conn).advance(&cursor).await? {
+    if !LaneConn(conn).advance(&batch.cursor_move(now)).await? {
         return Err(ApplyError::Fenced);
     }
     let activities: Vec<(i64, &v1::Activity)> = batch
@@ -56,7 +48,9 @@ pub async fn apply(
             _ => None,
         })
         .collect();
-    let definitions = definitions(conn, memory, &activities).await?;
+    let stamps = activities.iter().flat_map(|(_, activity)| &activity.counts_for);
+    let events: BTreeSet<EventId> = stamps.map(|stamp| stamp.event_id).collect();
+    let definitions = definitions(&mut LaneConn(conn), memory, events.into_iter()).await?;
     let counts = count_all(&activities, &definitions, replay)?;
     let counted = tally(&counts, &known_progress(conn, &counts).await?, &known_marks(conn, &counts).await?);
     write(conn, &counted).await?;
@@ -69,31 +63,6 @@ pub async fn apply(
 }
 
 type Definitions = HashMap<EventId, Arc<EventDefinition>>;
-
-async fn definitions(
-    conn: &mut Conn,
-    memory: &LaneMemory,
-    activities: &[(i64, &v1::Activity)],
-) -> Result<Definitions, ApplyError> {
-    let stamps = activities.iter().flat_map(|(_, activity)| &activity.counts_for);
-    let events: BTreeSet<EventId> = stamps.map(|stamp| stamp.event_id).collect();
-    let mut known = Definitions::new();
-    let mut missing = Vec::new();
-    for event in events {
-        match memory.definition(event) {
-            Some(definition) => drop(known.insert(event, definition)),
-            None => missing.push(event),
-        }
-    }
-    if !missing.is_empty() {
-        for (event, bytes) in LaneConn(conn).definitions(&missing).await? {
-            let definition = Arc::new(definition_of(event, &bytes)?);
-            memory.remember_definition(event, Arc::clone(&definition));
-            known.insert(event, definition);
-        }
-    }
-    Ok(known)
-}
 
 fn count_all(
     activities: &[(i64, &v1::Activity)],
@@ -162,13 +131,8 @@ async fn known_marks(conn: &mut Conn, counts: &[Count]) -> Result<HashSet<MarkKe
 
 async fn write(conn: &mut Conn, counted: &Counted) -> Result<(), StoreError> {
     put_progress(conn, &counted.progress.iter().collect::<Vec<_>>()).await?;
-    let mut marks: Vec<MissionMarkRow> = counted.marks.iter().map(MissionMarkRow::new).collect();
-    while !marks.is_empty() {
-        let rest = marks.split_off(marks.len().min(ROWS));
-        let chunk = std::mem::replace(&mut marks, rest);
-        insert_rows!(conn, k::table, chunk)?;
-    }
-    Ok(())
+    let marks: Vec<MissionMarkRow> = counted.marks.iter().map(MissionMarkRow::new).collect();
+    insert_in_chunks!(conn, k::table, marks, ROWS)
 }
 
 /// Writes progress in the place of what is there, sorted by key: INSERT text, for the reason given in
@@ -227,10 +191,5 @@ async fn earn(
             });
         }
     }
-    while !rows.is_empty() {
-        let rest = rows.split_off(rows.len().min(ROWS));
-        let chunk = std::mem::replace(&mut rows, rest);
-        insert_rows!(conn, o::table, chunk)?;
-    }
-    Ok(())
+    insert_in_chunks!(conn, o::table, rows, ROWS)
 }

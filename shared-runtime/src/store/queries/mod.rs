@@ -2,6 +2,19 @@
 
 use super::{Conn, KEEP_NEW_PROGRESS, functions, insert_entry_rows, insert_result_rows};
 
+/// Inserts rows, so many a statement.
+macro_rules! insert_in_chunks {
+    ($conn:expr, $table:expr, $rows:expr, $most:expr) => {{
+        let mut rows = $rows;
+        while !rows.is_empty() {
+            let rest = rows.split_off(rows.len().min($most));
+            let chunk = std::mem::replace(&mut rows, rest);
+            insert_rows!($conn, $table, chunk)?;
+        }
+        Ok(())
+    }};
+}
+
 pub mod audit;
 pub mod command;
 pub mod contact;
@@ -24,5 +37,6 @@ pub mod outbox;
 pub mod parked;
 pub mod progress;
 pub mod ranking;
+pub mod scheduling;
 pub mod snapshot;
 pub mod staff;

@@ -10,7 +10,7 @@ use shared_proto::v1;
 use shared_proto::v1::log_record::Kind;
 
 use super::command::{Command, Outcome};
-use super::{Conn, audit, draw, draw_request, edit, erasure, events as e, lane, outbox, parked};
+use super::{Conn, audit, draw, draw_request, edit, erasure, events as e, outbox, parked, scheduling};
 use crate::store::commands::{
     Answered, Change, Changed, CommandError, CommandView, ERASURE_SKEW_MS, EventTopic, Fresh, MemberErasure,
     Render, StaffRequest, close_command_id, delete_command_id,
@@ -128,7 +128,7 @@ async fn make(conn: &mut Conn, request: &StaffRequest, change: &Change, fresh: &
                 updated_at: now,
             };
             let id = e::create(conn, &event).await?;
-            lane::insert_lock_and_reward(conn, id, definition.reward).await?;
+            scheduling::insert_lock_and_reward(conn, id, definition.reward).await?;
             row_now(conn, id).await
         }
         Change::Edit { event, patch, if_match } => {
@@ -179,7 +179,7 @@ async fn make(conn: &mut Conn, request: &StaffRequest, change: &Change, fresh: &
             let lanes = i32::try_from(definition.lanes.len()).unwrap_or(i32::MAX);
             let claim_until = definition.claim_until;
             e::set_scheduled(conn, *event, &bytes, &topic.name, lanes, &fresh.salt, claim_until).await?;
-            lane::insert_at_scheduling(conn, *event, &definition).await?;
+            scheduling::insert_at_scheduling(conn, *event, &definition).await?;
             command.publish(conn, ordinal, *event, &definition, record, None).await
         }
         Change::AddStock { event, option, add } => {

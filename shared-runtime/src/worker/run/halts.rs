@@ -21,6 +21,8 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
     pub(super) fn failing(&mut self, lane: &Lane, record: Option<(EventId, i64)>, why: String) {
         let Some(state) = self.lanes.get_mut(lane) else { return };
         let from = state.cursor;
+        // They were acknowledged before the transaction began.
+        state.dead_letters_written();
         let size = state.put_back();
         if size > 1 {
             state.limit = match record {
