@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::http::{Answer, bearer, call};
+use crate::my_entries::read_once;
 use crate::system::System;
 
 pub use calendar::{attendance_across_midnight, outside_the_period};
@@ -142,6 +143,7 @@ pub async fn steps_become_an_entry(system: &System) {
         assert_eq!(system.until_entered(event, member).await["status"], status);
     }
     assert_eq!(system.entries_of(event, 1).await, [won]);
+    read_once(system, &format!("/v1/events/{event}/missions"), "missions").await;
     // Somebody else's progress is nobody's business: each sees its own.
     assert_eq!(system.missions(event, 4).await[0]["current_value"], 0);
 }
