@@ -36,8 +36,9 @@ async fn open_event(column: &Column, event: i64, stock: i64, addr: SocketAddr) {
     worker.ended(Duration::from_secs(30)).await;
 }
 
-/// Every member enters; the paths of their streams.
+/// Every member enters; the paths of their streams. Events here have one salt, so each has members of its own.
 async fn enter(addr: SocketAddr, event: i64, members: usize, key: &Arc<DevKey>) -> Vec<String> {
+    let before = event * members as i64;
     let mut tasks = JoinSet::new();
     for first in 0..AT_ONCE {
         let key = Arc::clone(key);
@@ -45,7 +46,7 @@ async fn enter(addr: SocketAddr, event: i64, members: usize, key: &Arc<DevKey>) 
             let mut connection = Connection::open(addr).await.expect("connects");
             let mut paths = Vec::new();
             for member in (first..members).step_by(AT_ONCE) {
-                let token = key.issue_member(1 + member as i64, DAY).expect("a token");
+                let token = key.issue_member(before + member as i64, DAY).expect("a token");
                 let answer = connection.ask(&entry_request(event, &token)).await.expect("an answer");
                 let text = String::from_utf8_lossy(answer);
                 assert_eq!(status(answer), 202, "{text}");

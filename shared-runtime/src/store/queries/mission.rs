@@ -11,7 +11,7 @@ use crate::store::error_class::StoreError;
 use crate::store::rows::{MemberMissionRow, MissionRow, MissionTotal};
 use crate::store::schema::{member_mission as p, mission as m};
 
-/// Ids a statement: fewer than MariaDB turns into a joined table.
+/// Ids a list.
 const IDS: usize = 900;
 /// Rows of one page of all progress.
 const PAGE: i64 = 20_000;
@@ -45,25 +45,38 @@ pub async fn has_missions(conn: &mut Conn, event: EventId) -> Result<bool, Store
     Ok(missions > 0)
 }
 
-/// How far these members are in these events.
+/// How far these members are in these events, in one statement: text, since thousands of parameters cost more to prepare than
+/// the rows to find. Every value is a number.
 pub async fn progress(
     conn: &mut Conn,
     members: &[MemberId],
     events: &[EventId],
 ) -> Result<Vec<MemberMissionRow>, StoreError> {
-    let mut found = Vec::new();
-    for members in members.chunks(IDS) {
-        for events in events.chunks(IDS) {
-            let rows: Vec<MemberMissionRow> = p::table
-                .filter(p::member_id.eq_any(members.iter().copied()))
-                .filter(p::event_id.eq_any(events.iter().copied()))
-                .select(MemberMissionRow::as_select())
-                .load(conn)
-                .await?;
-            found.extend(rows);
-        }
+    if members.is_empty() || events.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(found)
+    let mut sql = String::with_capacity(256 + members.len() * 12);
+    sql.push_str(
+        "SELECT member_id, event_id, mission_index, current_value, latest_at, is_completed, completed_at \
+         FROM member_mission WHERE (",
+    );
+    push_any(&mut sql, "member_id", members);
+    sql.push_str(") AND (");
+    push_any(&mut sql, "event_id", events);
+    sql.push(')');
+    Ok(diesel::sql_query(sql).load(conn).await?)
+}
+
+/// `column IN (...) OR column IN (...)`: a longer list MariaDB would turn into a joined table.
+fn push_any(sql: &mut String, column: &str, ids: &[i64]) {
+    for (n, ids) in ids.chunks(IDS).enumerate() {
+        let texts: Vec<String> = ids.iter().map(i64::to_string).collect();
+        sql.push_str(if n == 0 { "" } else { " OR " });
+        sql.push_str(column);
+        sql.push_str(" IN (");
+        sql.push_str(&texts.join(","));
+        sql.push(')');
+    }
 }
 
 /// Every member's progress, one line a mission, in one pass in the order of the members: for comparing two databases.
