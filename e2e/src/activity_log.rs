@@ -1,9 +1,13 @@
 //! Activities straight in the log, on both columns: what can be counted is, and what cannot holds nobody up.
 
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use apply_worker::{ACTIVITY_ROLE, ROLE};
-use shared_domain::{ActivityReport, Mission, MissionType};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use shared_domain::{ActivityReport, EventDefinition, Mission, MissionType, counts, tally};
 use shared_proto::v1::{self, log_record::Kind};
 use shared_proto::{Lane, Topic, dead_letter_name};
 
@@ -17,18 +21,21 @@ const EVENT: i64 = 7;
 const LANE: i32 = 1;
 const NOW: i64 = 1_700_000_000_000;
 
-/// An event whose one mission is to come once.
-fn with_a_mission(column: &Column, event: i64) -> Kind {
-    let Kind::Scheduled(mut scheduled) = scheduled(column, event, 100, LANE) else { unreachable!() };
-    let mission = Mission {
+fn come_once() -> Mission {
+    Mission {
         title: "Come".into(),
         mission_type: MissionType::Attendance,
         goal_value: 1,
         self_reported: false,
         option: None,
         weight: None,
-    };
-    scheduled.missions = vec![mission.to_record()];
+    }
+}
+
+/// An event whose one mission is to come once.
+fn with_a_mission(column: &Column, event: i64) -> Kind {
+    let Kind::Scheduled(mut scheduled) = scheduled(column, event, 100, LANE) else { unreachable!() };
+    scheduled.missions = vec![come_once().to_record()];
     Kind::Scheduled(scheduled)
 }
 
@@ -85,6 +92,57 @@ pub async fn what_cannot_be_counted_holds_nobody_up(column: &Column) {
     wait_for_entries(&column.store, EVENT, LANE, 2, Duration::from_secs(60)).await;
     assert!(column.store.parked_events().await.expect("parked").is_empty());
     assert_eq!(read(column, dead_letter_name(&column.topic()), LANE).await.len(), 1);
+    events.stop().await;
+    activities.stop().await;
+}
+
+/// Reports of steps that come late, twice and in any order, some of them at the goal: each row is what a fold over the whole
+/// log gives, and each mission that was completed has earned one entry.
+pub async fn the_row_is_what_the_whole_log_folds_to(column: &Column) {
+    const GOAL: i64 = 90;
+    const MEMBERS: i64 = 20;
+    let Kind::Scheduled(mut scheduled) = scheduled(column, EVENT, 100, LANE) else { unreachable!() };
+    let walk = Mission { mission_type: MissionType::StepCount, goal_value: GOAL, ..come_once() };
+    scheduled.missions = vec![walk.to_record()];
+    let definition = Arc::new(EventDefinition::from_record(&scheduled).expect("a definition"));
+    let events = InProcess::start(column, &column.store, &ROLE.group);
+    append(column, LANE, EVENT, Kind::Scheduled(scheduled)).await;
+    append(column, LANE, EVENT, entry(5)).await;
+    wait_for_entries(&column.store, EVENT, LANE, 1, Duration::from_secs(60)).await;
+
+    let (lane, mut random) = (activity_lane(column), StdRng::seed_from_u64(7));
+    let activities = InProcess::start_role(column, &column.store, &ACTIVITY_ROLE);
+    let mut all = Vec::new();
+    // Several batches, whatever the worker makes of each block.
+    for _ in 0..5 {
+        for _ in 0..100 {
+            let report = ActivityReport {
+                member: random.random_range(1..=MEMBERS),
+                mission_type: MissionType::StepCount,
+                value: Some(random.random_range(0..100)),
+                friend: None,
+                occurred_at: NOW + random.random_range(0..30),
+            };
+            let activity = report.to_record([1; 16], NOW, &[(EVENT, 0)]);
+            append_to(column, lane.clone(), &shared_proto::encode(0, Kind::Activity(activity.clone()))).await;
+            all.push(activity);
+        }
+        wait_until("the block is counted", async || {
+            let cursors = column.store.progress_of(&lane).await.expect("cursors");
+            cursors.first().is_some_and(|row| row.next_offset == all.len() as i64)
+        })
+        .await;
+    }
+    let definitions = HashMap::from([(EVENT, definition)]);
+    let all: Vec<_> = all.iter().flat_map(|a| counts(a, &definitions).expect("judged")).collect();
+    let folded = tally(&all, &HashMap::new(), &HashSet::new());
+    let members: Vec<i64> = (1..=MEMBERS).collect();
+    let rows = column.store.mission_progress(&members, &[EVENT]).await.expect("progress");
+    let rows: BTreeMap<_, _> = rows.iter().map(|row| (row.key().expect("a key"), row.progress())).collect();
+    assert_eq!(rows, folded.progress);
+    let completed = folded.completions.len();
+    assert!(completed > 0 && completed < MEMBERS as usize, "{completed} completed: the seed shows nothing");
+    assert_eq!(column.store.earned(0, 1_000).await.expect("the outbox").len(), completed);
     events.stop().await;
     activities.stop().await;
 }

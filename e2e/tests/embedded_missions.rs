@@ -46,3 +46,8 @@ async fn what_cannot_be_counted_holds_nobody_up() {
 async fn an_activity_waits_for_its_event() {
     activity_log::an_activity_waits_for_its_event(&Column::embedded().await).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_row_is_what_the_whole_log_folds_to() {
+    activity_log::the_row_is_what_the_whole_log_folds_to(&Column::embedded().await).await;
+}

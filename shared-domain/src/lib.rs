@@ -37,8 +37,9 @@ pub use entry_id::{EntryId, EventKeys};
 pub use hex::{Hex32, HexBytes, HexError};
 pub use misfit::misfit_text;
 pub use mission::{
-    ActivityReport, Completion, Count, Counted, MAX_AGE_MS, MISSIONS_MAX, MarkKey, Measure, Mission,
-    MissionType, MissionWeights, Progress, ProgressKey, SELF_REPORTED_MAX_AGE_MS, StampError, counts, tally,
+    ActivityReport, Completion, Count, Counted, LatestValue, MAX_AGE_MS, MISSIONS_MAX, MarkKey, Measure,
+    Mission, MissionType, MissionWeights, Progress, ProgressKey, SELF_REPORTED_MAX_AGE_MS, SortedCounts,
+    StampError, counts, sort_counts, tally,
 };
 pub use outcome::{EntryStatus, Reason};
 pub use patch::{patch_draft, patch_text, patches_text_only};

@@ -11,7 +11,10 @@ use crate::{DefinitionError, EventDefinition, MemberId, Millis};
 
 pub use activity::{ActivityReport, MAX_AGE_MS, SELF_REPORTED_MAX_AGE_MS};
 pub use kind::{Measure, MissionType};
-pub use progress::{Completion, Count, Counted, MarkKey, Progress, ProgressKey, StampError, counts, tally};
+pub use progress::{
+    Completion, Count, Counted, LatestValue, MarkKey, Progress, ProgressKey, SortedCounts, StampError,
+    counts, sort_counts, tally,
+};
 
 /// Most missions of an event: they are bits of `event_entry.missions`.
 pub const MISSIONS_MAX: usize = 63;

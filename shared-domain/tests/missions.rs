@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use shared_domain::{
-    ActivityReport, Completion, EntryId, EntryStatus, EventDefinition, EventInLane, Known, LogEntry, MarkKey,
-    Mission, MissionType, MissionWeights, Progress, ProgressKey, StampError, Weighed, counts, decide, tally,
+    ActivityReport, Completion, Counted, EntryId, EntryStatus, EventDefinition, EventInLane, Known, LogEntry,
+    MarkKey, Mission, MissionType, MissionWeights, Progress, ProgressKey, StampError, Weighed, counts,
+    decide, sort_counts, tally,
 };
 use shared_proto::v1::{self, log_record::Kind};
 
@@ -57,7 +58,16 @@ impl Rows {
     fn apply(&mut self, batch: &[v1::Activity], definition: &Arc<EventDefinition>) {
         let definitions = HashMap::from([(EVENT, Arc::clone(definition))]);
         let all: Vec<_> = batch.iter().flat_map(|a| counts(a, &definitions).expect("judged")).collect();
-        let counted = tally(&all, &self.progress, &self.marks);
+        let counts = sort_counts(all);
+        for (key, value) in counts.latest {
+            let progress = self.progress.get(&key).copied().unwrap_or_default();
+            self.progress.insert(key, value.onto(progress));
+        }
+        let counted = tally(&counts.weighed, &self.progress, &self.marks);
+        self.write(counted);
+    }
+
+    fn write(&mut self, counted: Counted) {
         self.progress.extend(counted.progress);
         self.marks.extend(counted.marks);
         self.completions.extend(counted.completions);
@@ -106,6 +116,26 @@ fn log_of(kind: MissionType, reports: &[Report]) -> Vec<v1::Activity> {
 }
 
 proptest! {
+    /// What is set apart counts as if it had been weighed with everything known.
+    #[test]
+    fn values_below_the_goal_need_nothing_of_the_past(
+        first in reports(),
+        second in reports(),
+        goals in (1..12i64, 1..12i64),
+    ) {
+        let kind = MissionType::StepCount;
+        let definition = definition(&[mission(kind, goals.0, None), mission(kind, goals.1, None)]);
+        let definitions = HashMap::from([(EVENT, Arc::clone(&definition))]);
+        let (mut rows, mut weighed) = (Rows::default(), Rows::default());
+        for reports in [first, second] {
+            let log = log_of(kind, &reports);
+            rows.apply(&log, &definition);
+            let all: Vec<_> = log.iter().flat_map(|a| counts(a, &definitions).expect("judged")).collect();
+            weighed.write(tally(&all, &weighed.progress, &weighed.marks));
+        }
+        prop_assert_eq!(rows, weighed);
+    }
+
     #[test]
     fn any_split_with_any_repeat_ends_in_the_same_progress(
         kind in 0..3usize,

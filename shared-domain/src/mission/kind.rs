@@ -90,11 +90,11 @@ impl MissionType {
         wrong.map_or(Ok(()), Err)
     }
 
-    /// What a report measures, in an event of this time zone.
-    pub fn measure(self, report: &ActivityReport, zone: Tz) -> Option<Measure> {
+    /// What a report measures, in an event of this time zone, which is asked for where it matters.
+    pub fn measure(self, report: &ActivityReport, zone: impl FnOnce() -> Option<Tz>) -> Option<Measure> {
         match self {
             Self::StepCount => steps(report.value),
-            Self::Attendance => day(report.occurred_at, zone),
+            Self::Attendance => day(report.occurred_at, zone()?),
             Self::FriendInvite => friend(report.member, report.friend),
         }
     }
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn a_day_begins_at_midnight_in_the_events_own_time_zone() {
         let seoul = chrono_tz::Asia::Seoul;
-        let day = |time, zone| MissionType::Attendance.measure(&at(time), zone);
+        let day = |time, zone| MissionType::Attendance.measure(&at(time), || Some(zone));
         // 15:00 UTC is midnight in Seoul.
         assert_ne!(day("2026-03-01T14:59:59Z", seoul), day("2026-03-01T15:00:00Z", seoul));
         assert_eq!(day("2026-03-01T15:00:00Z", seoul), day("2026-03-02T14:59:59Z", seoul));

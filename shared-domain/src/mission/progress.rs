@@ -42,6 +42,36 @@ pub struct Count {
     pub accepted_at: Millis,
 }
 
+/// A value at a time of the device, in the order in which values count: the latest, of two at the same time the larger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LatestValue {
+    /// Device time.
+    pub occurred_at: Millis,
+    /// Value.
+    pub value: i64,
+}
+
+impl LatestValue {
+    /// Progress with this value, where it counts. Stores do the same in the row (`KEEP_LATEST_PROGRESS`).
+    pub fn onto(self, mut progress: Progress) -> Progress {
+        let seen = progress.latest_at.map(|at| Self { occurred_at: at, value: progress.current_value });
+        if seen.is_none_or(|seen| seen < self) {
+            progress.latest_at = Some(self.occurred_at);
+            progress.current_value = self.value;
+        }
+        progress
+    }
+}
+
+/// Counts of a batch, by what has to be known of the past. Together they count as in log order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SortedCounts {
+    /// For [`tally`]: they may complete a mission, or count a set. In log order.
+    pub weighed: Vec<Count>,
+    /// Of every other key the value that counts: it completes nothing, whatever is known.
+    pub latest: BTreeMap<ProgressKey, LatestValue>,
+}
+
 /// A mission that was completed for the first time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Completion {
@@ -51,10 +81,10 @@ pub struct Completion {
     pub accepted_at: Millis,
 }
 
-/// What a batch of activities changes.
+/// What counts that were weighed change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counted {
-    /// Rows that changed.
+    /// Rows that changed, whole.
     pub progress: BTreeMap<ProgressKey, Progress>,
     /// Members of sets that are new.
     pub marks: BTreeSet<MarkKey>,
@@ -104,8 +134,8 @@ pub fn counts(
         if !period.contains(activity.accepted_at_ms) || !period.contains(activity.occurred_at_ms) {
             continue;
         }
-        // No definition with missions has one that does not parse.
-        let zone: Tz = definition.time_zone.parse().map_err(|_| no_such_mission(stamp))?;
+        // No definition with missions has a zone that does not parse.
+        let zone = || definition.time_zone.parse::<Tz>().ok();
         let Some(measure) = mission.mission_type.measure(&report, zone) else { continue };
         counts.push(Count {
             key: (activity.member_id, event, stamp.mission as u16),
@@ -116,6 +146,29 @@ pub fn counts(
         });
     }
     Ok(counts)
+}
+
+/// Parts the counts that need the past from those that do not, so that only the former are read: most reports of steps are
+/// below the goal.
+pub fn sort_counts(counts: Vec<Count>) -> SortedCounts {
+    let below = |count: &Count| match count.measure {
+        Measure::Latest(value) if value < count.goal => {
+            Some(LatestValue { occurred_at: count.occurred_at, value })
+        }
+        _ => None,
+    };
+    let weighed: HashSet<ProgressKey> =
+        counts.iter().filter(|count| below(count).is_none()).map(|count| count.key).collect();
+    let mut sorted = SortedCounts::default();
+    for count in counts {
+        match below(&count) {
+            Some(value) if !weighed.contains(&count.key) => {
+                sorted.latest.entry(count.key).and_modify(|held| *held = value.max(*held)).or_insert(value);
+            }
+            _ => sorted.weighed.push(count),
+        }
+    }
+    sorted
 }
 
 /// Counts in log order, from the progress and the marks that the database knows: all that the counts touch.
@@ -130,11 +183,7 @@ pub fn tally(
         let mut now = before.unwrap_or_default();
         match count.measure {
             Measure::Latest(value) => {
-                let seen = now.latest_at.map(|at| (at, now.current_value));
-                if seen.is_none_or(|seen| seen < (count.occurred_at, value)) {
-                    now.latest_at = Some(count.occurred_at);
-                    now.current_value = value;
-                }
+                now = LatestValue { occurred_at: count.occurred_at, value }.onto(now);
             }
             Measure::Mark(mark) => {
                 let mark = (count.key, mark);

@@ -22,6 +22,12 @@ mod functions {
 const KEEP_NEW_PROGRESS: &str = " ON DUPLICATE KEY UPDATE current_value = VALUES(current_value), \
      latest_at = VALUES(latest_at), is_completed = VALUES(is_completed), completed_at = VALUES(completed_at)";
 
+/// End of an INSERT of latest values: of what is there and what comes, what counts (`LatestValue::onto`). The assignments are
+/// made from left to right, so the time comes last.
+const KEEP_LATEST_PROGRESS: &str = " ON DUPLICATE KEY UPDATE current_value = IF(VALUES(latest_at) > latest_at \
+     OR (VALUES(latest_at) = latest_at AND VALUES(current_value) > current_value), VALUES(current_value), current_value), \
+     latest_at = GREATEST(latest_at, VALUES(latest_at))";
+
 mod entrant_stream;
 mod entry_insert;
 mod result_insert;

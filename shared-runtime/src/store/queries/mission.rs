@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use diesel_async::RunQueryDsl;
 use shared_domain::{EventId, MemberId, Mission, MissionWeights};
 
@@ -55,16 +57,13 @@ pub async fn progress(
     if members.is_empty() || events.is_empty() {
         return Ok(Vec::new());
     }
-    let mut sql = String::with_capacity(256 + members.len() * 12);
-    sql.push_str(
-        "SELECT member_id, event_id, mission_index, current_value, latest_at, is_completed, completed_at \
-         FROM member_mission WHERE (",
-    );
-    push_any(&mut sql, "member_id", members);
-    sql.push_str(") AND (");
-    push_any(&mut sql, "event_id", events);
-    sql.push(')');
-    Ok(diesel::sql_query(sql).load(conn).await?)
+    let mut asked = String::with_capacity(64 + members.len() * 12);
+    asked.push('(');
+    push_any(&mut asked, "member_id", members);
+    asked.push_str(") AND (");
+    push_any(&mut asked, "event_id", events);
+    asked.push(')');
+    Ok(p::table.filter(sql::<Bool>(&asked)).select(MemberMissionRow::as_select()).load(conn).await?)
 }
 
 /// `column IN (...) OR column IN (...)`: a longer list MariaDB would turn into a joined table.

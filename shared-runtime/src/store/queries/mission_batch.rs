@@ -1,7 +1,7 @@
 //! A batch of activities in one transaction: fence, read, count, write progress, and what completed missions earn
 //! (DESIGN sections 5 and 9).
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use diesel::prelude::*;
 use diesel::result::Error;
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use shared_domain::{
-    Count, Counted, EventDefinition, EventId, MarkKey, Measure, MemberId, Progress, ProgressKey, StampError,
-    Undecidable, counts, tally,
+    Count, Counted, EventDefinition, EventId, LatestValue, MarkKey, Measure, MemberId, Progress, ProgressKey,
+    StampError, Undecidable, counts, sort_counts, tally,
 };
 use shared_proto::v1::{self, log_record::Kind};
 
 use super::lane::LaneConn;
-use super::{Conn, KEEP_NEW_PROGRESS, mission};
+use super::{Conn, KEEP_LATEST_PROGRESS, KEEP_NEW_PROGRESS, mission};
 use crate::store::error_class::StoreError;
 use crate::store::lane_tx::LaneTx;
 use crate::store::rows::{MissionMarkRow, MissionOutboxRow};
@@ -28,6 +28,8 @@ const IDS: usize = 900;
 /// Rows a statement: of progress as many as a batch may have, for they are text; of the others less, for their parameters.
 const PROGRESS_ROWS: usize = 5_000;
 const ROWS: usize = 2_000;
+const INSERT: &str = "INSERT INTO member_mission (member_id, event_id, mission_index, current_value, latest_at, \
+     is_completed, completed_at) VALUES ";
 
 /// Counts a batch of activities. `replay`: what counts for an event that is not decided again is passed over.
 pub async fn apply(
@@ -52,14 +54,13 @@ pub async fn apply(
     let events: BTreeSet<EventId> = stamps.map(|stamp| stamp.event_id).collect();
     let definitions = definitions(&mut LaneConn(conn), memory, events.into_iter()).await?;
     let counts = count_all(&activities, &definitions, replay)?;
-    let counted = tally(&counts, &known_progress(conn, &counts).await?, &known_marks(conn, &counts).await?);
+    let (all, counts) = (counts.len(), sort_counts(counts));
+    put_latest(conn, &counts.latest).await?;
+    let weighed = &counts.weighed;
+    let counted = tally(weighed, &known_progress(conn, weighed).await?, &known_marks(conn, weighed).await?);
     write(conn, &counted).await?;
     earn(conn, &counted, &definitions, now).await?;
-    Ok(Applied {
-        counted: counts.len() as u64,
-        completed: counted.completions.len() as u64,
-        ..Applied::default()
-    })
+    Ok(Applied { counted: all as u64, completed: counted.completions.len() as u64, ..Applied::default() })
 }
 
 type Definitions = HashMap<EventId, Arc<EventDefinition>>;
@@ -135,25 +136,42 @@ async fn write(conn: &mut Conn, counted: &Counted) -> Result<(), StoreError> {
     insert_in_chunks!(conn, k::table, marks, ROWS)
 }
 
-/// Writes progress in the place of what is there, sorted by key: INSERT text, for the reason given in
-/// `mysql/entry_insert.rs`. Every value is a number.
+/// Writes progress in the place of what is there, sorted by key.
 pub async fn put_progress(conn: &mut Conn, rows: &[(&ProgressKey, &Progress)]) -> Result<(), StoreError> {
-    for rows in rows.chunks(PROGRESS_ROWS) {
-        let sql = statement(rows).map_err(|e| Error::QueryBuilderError(e.into()))?;
+    let rows = rows.iter().map(|(key, progress)| (*key, **progress));
+    execute(conn, upserts(rows, KEEP_NEW_PROGRESS)).await
+}
+
+/// Lets of what is there and what comes the latest value stand.
+async fn put_latest(conn: &mut Conn, rows: &BTreeMap<ProgressKey, LatestValue>) -> Result<(), StoreError> {
+    let rows = rows.iter().map(|(key, value)| (key, value.onto(Progress::default())));
+    execute(conn, upserts(rows, KEEP_LATEST_PROGRESS)).await
+}
+
+async fn execute(
+    conn: &mut Conn,
+    statements: Result<Vec<String>, std::fmt::Error>,
+) -> Result<(), StoreError> {
+    for sql in statements.map_err(|e| Error::QueryBuilderError(e.into()))? {
         conn.batch_execute(&sql).await?;
     }
     Ok(())
 }
 
-fn statement(rows: &[(&ProgressKey, &Progress)]) -> Result<String, std::fmt::Error> {
-    let mut sql = String::with_capacity(256 + rows.len() * 64);
-    sql.push_str(
-        "INSERT INTO member_mission (member_id, event_id, mission_index, current_value, latest_at, \
-         is_completed, completed_at) VALUES ",
-    );
-    for (n, ((member, event, mission), progress)) in rows.iter().enumerate() {
-        let comma = if n == 0 { "" } else { "," };
-        write!(sql, "{comma}({member},{event},{mission},{},", progress.current_value)?;
+/// INSERT text, for the reason given in `mysql/entry_insert.rs`. Every value is a number.
+fn upserts<'a>(
+    rows: impl ExactSizeIterator<Item = (&'a ProgressKey, Progress)>,
+    keep: &str,
+) -> Result<Vec<String>, std::fmt::Error> {
+    let (mut all, mut left) = (Vec::new(), rows.len());
+    for (n, ((member, event, mission), progress)) in rows.enumerate() {
+        if n % PROGRESS_ROWS == 0 {
+            all.push(String::with_capacity(512 + left.min(PROGRESS_ROWS) * 64));
+            left = left.saturating_sub(PROGRESS_ROWS);
+        }
+        let Some(sql) = all.last_mut() else { continue };
+        sql.push_str(if n % PROGRESS_ROWS == 0 { INSERT } else { "," });
+        write!(sql, "({member},{event},{mission},{},", progress.current_value)?;
         match progress.latest_at {
             Some(at) => write!(sql, "{at},")?,
             None => sql.push_str("NULL,"),
@@ -163,8 +181,8 @@ fn statement(rows: &[(&ProgressKey, &Progress)]) -> Result<String, std::fmt::Err
             None => sql.push_str("0,NULL)"),
         }
     }
-    sql.push_str(KEEP_NEW_PROGRESS);
-    Ok(sql)
+    all.iter_mut().for_each(|sql| sql.push_str(keep));
+    Ok(all)
 }
 
 /// One row of the outbox for each mission that was completed for the first time.

@@ -1,6 +1,8 @@
 //! The queries, by subject. Loaded once under each backend, whose connection and macros they use.
 
-use super::{Conn, KEEP_NEW_PROGRESS, functions, insert_entry_rows, insert_result_rows};
+use super::{
+    Conn, KEEP_LATEST_PROGRESS, KEEP_NEW_PROGRESS, functions, insert_entry_rows, insert_result_rows,
+};
 
 /// Inserts rows, so many a statement.
 macro_rules! insert_in_chunks {

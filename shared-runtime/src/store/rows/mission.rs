@@ -46,7 +46,7 @@ impl MissionRow {
 }
 
 /// `member_mission`: how far a member is.
-#[derive(Debug, Clone, PartialEq, Eq, Queryable, QueryableByName, Selectable)]
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = member_mission)]
 pub struct MemberMissionRow {
     /// Member.

@@ -28,6 +28,12 @@ const KEEP_NEW_PROGRESS: &str = " ON CONFLICT (member_id, event_id, mission_inde
      current_value = excluded.current_value, latest_at = excluded.latest_at, \
      is_completed = excluded.is_completed, completed_at = excluded.completed_at";
 
+/// End of an INSERT of latest values: of what is there and what comes, what counts (`LatestValue::onto`).
+const KEEP_LATEST_PROGRESS: &str = " ON CONFLICT (member_id, event_id, mission_index) DO UPDATE SET \
+     current_value = excluded.current_value, latest_at = excluded.latest_at \
+     WHERE excluded.latest_at > latest_at \
+     OR (excluded.latest_at = latest_at AND excluded.current_value > current_value)";
+
 /// Entries a statement: 14 parameters each, and SQLite takes 32,766.
 const ROWS: usize = 2_300;
 
