@@ -33,7 +33,7 @@ use shared_runtime::auth::Verifier;
 use shared_runtime::clock::{SharedClock, SharedRandom};
 use shared_runtime::config::ConfigError;
 use shared_runtime::draw::DrawRunner;
-use shared_runtime::http::{HttpLimits, Router};
+use shared_runtime::http::{HttpLimits, Router, ServingThreads};
 use shared_runtime::keys::{DecisionKey, KeyEncryptionKey};
 use shared_runtime::lifecycle::Lifecycle;
 use shared_runtime::log::LogEnds;
@@ -129,7 +129,7 @@ impl Admin {
         let (listener, addr) = service::bind("ADMIN_ADDR", addr).await?;
         tracing::info!(%addr, "listening");
         admin.spawn_background(life, producer);
-        service::spawn_http(life, "admin-listener", listener, router);
+        service::spawn_http(life, "admin-listener", listener, router, ServingThreads::default());
         Ok(addr)
     }
 

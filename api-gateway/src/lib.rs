@@ -26,6 +26,7 @@ mod stream_wakes;
 mod winners;
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ use shared_runtime::auth::Verifier;
 use shared_runtime::clock::{SharedClock, SharedRandom};
 use shared_runtime::config::ConfigError;
 use shared_runtime::embedded::BacklogGuard;
-use shared_runtime::http::{HttpLimits, Router};
+use shared_runtime::http::{HttpLimits, Router, ServingThreads};
 use shared_runtime::lifecycle::Lifecycle;
 use shared_runtime::log::producer::Producer;
 use shared_runtime::redis::{LeasedRateLimit, MemberRateLimit, Presence, RedisClient};
@@ -55,6 +56,9 @@ use crate::snapshot::Snapshots;
 use crate::stream_places::StreamPlaces;
 use crate::stream_wakes::StreamWakes;
 use crate::winners::Winners;
+
+/// No machine has so many processors; a number above is a slip of the hand.
+const MAX_SERVING_THREADS: usize = 1_024;
 
 /// Settings of the public listener.
 #[derive(Debug, Clone, clap::Args)]
@@ -87,9 +91,17 @@ pub struct GatewayArgs {
     /// A result stream that has said nothing for so long says that it lives; stay below what proxies on the way allow
     #[arg(long, env, default_value = "15s", value_parser = humantime::parse_duration)]
     pub stream_heartbeat: Duration,
+    /// Threads that serve connections, each with a runtime of its own; 0 leaves that to the program's one
+    #[arg(long, env, default_value_t = processors())]
+    pub serving_threads: usize,
     /// Bounds of the listener
     #[command(flatten)]
     pub limits: HttpLimits,
+}
+
+/// As many as this process may use.
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
 impl Default for GatewayArgs {
@@ -104,6 +116,7 @@ impl Default for GatewayArgs {
             max_streams: 12_000,
             max_streams_per_member: 8,
             stream_heartbeat: Duration::from_secs(15),
+            serving_threads: processors(),
             limits: HttpLimits::default(),
         }
     }
@@ -131,6 +144,9 @@ impl GatewayArgs {
         }
         if self.stream_heartbeat.is_zero() {
             return Err(ConfigError::new("STREAM_HEARTBEAT", "must be above 0"));
+        }
+        if self.serving_threads > MAX_SERVING_THREADS {
+            return Err(ConfigError::new("SERVING_THREADS", "is more than 1024"));
         }
         self.limits.check()?;
         if self.max_streams > Semaphore::MAX_PERMITS {
@@ -269,7 +285,7 @@ impl<P: Producer> Gateway<P> {
     /// drained.
     ///
     /// # Errors
-    /// An address that cannot be bound, a CORS origin that is none.
+    /// An address that cannot be bound, a CORS origin that is none, threads that the system does not give.
     pub async fn start(
         parts: GatewayParts<P>,
         life: &Lifecycle,
@@ -277,9 +293,11 @@ impl<P: Producer> Gateway<P> {
         let gateway = Self::new(parts);
         let router = gateway.router()?;
         let (listener, addr) = service::bind("PUBLIC_ADDR", gateway.0.args.public_addr).await?;
+        let threads = ServingThreads::start(gateway.0.args.serving_threads)
+            .map_err(|error| ConfigError::new("SERVING_THREADS", error.to_string()))?;
         tracing::info!(%addr, "listening");
         gateway.spawn_background(life);
-        Ok((addr, service::spawn_http(life, "public-listener", listener, router)))
+        Ok((addr, service::spawn_http(life, "public-listener", listener, router, threads)))
     }
 
     /// The public listener's routes, for [`shared_runtime::http::serve`].

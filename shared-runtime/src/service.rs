@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{ConfigError, StartError};
-use crate::http::{Router, serve};
+use crate::http::{Router, ServingThreads, serve_on};
 use crate::lifecycle::{Lifecycle, LifecycleArgs, OpsArgs, healthcheck, serve_ops};
 use crate::telemetry::TelemetryArgs;
 
@@ -132,19 +132,27 @@ pub async fn bind(setting: &str, addr: SocketAddr) -> Result<(TcpListener, Socke
     Ok((listener, addr))
 }
 
-/// Serves HTTP until shutdown and drains within the budget. The token is cancelled when the drain is over.
+/// Serves HTTP until shutdown and drains within the budget. The token is cancelled when the drain is over. The threads
+/// end with everything else.
 pub fn spawn_http<S: Send + Sync + 'static>(
     life: &Lifecycle,
     name: &'static str,
     listener: TcpListener,
     router: Router<S>,
+    threads: ServingThreads,
 ) -> CancellationToken {
     let drained = CancellationToken::new();
     let (stop, budget, then) = (life.shutdown_token(), life.drain_budget(), drained.clone());
+    let ended = life.ended_token();
     life.spawn_with_budget(name, budget + CUTTING, async move {
-        let outcome = serve(listener, router, stop, budget).await;
+        let outcome = serve_on(&threads, listener, router, stop, budget).await;
         tracing::info!(listener = name, cut = outcome.cut, "the listener has drained");
         then.cancel();
+        // Not awaited: the end of everything else includes this task's.
+        tokio::spawn(async move {
+            ended.cancelled().await;
+            drop(threads);
+        });
         Ok(())
     });
     drained

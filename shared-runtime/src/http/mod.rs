@@ -20,6 +20,7 @@ mod response;
 mod router;
 mod server;
 mod server_connection;
+mod serving_threads;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -34,5 +35,6 @@ pub use problem::Problem;
 pub use request::Request;
 pub use response::{Response, StreamError, sse_event, sse_heartbeat};
 pub use router::Router;
-pub use server::{Drained, serve};
+pub use server::{Drained, serve, serve_on};
+pub use serving_threads::ServingThreads;
 pub use trace::{new_traceparent, valid_traceparent};

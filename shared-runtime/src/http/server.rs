@@ -16,7 +16,7 @@ use warp::{Buf, Filter, Stream};
 
 use super::request::Aborted;
 use super::server_connection::{Connection, Stop};
-use super::{Problem, Request, Router, request_id};
+use super::{Problem, Request, Router, ServingThreads, request_id};
 
 /// Answers to connections above the cap that are being written at once; beyond that they are just closed.
 const REFUSALS: usize = 64;
@@ -29,9 +29,20 @@ pub struct Drained {
     pub cut: usize,
 }
 
+/// [`serve_on`] the caller's own runtime.
+pub async fn serve<S: Send + Sync + 'static>(
+    listener: TcpListener,
+    router: Router<S>,
+    shutdown: CancellationToken,
+    drain_budget: Duration,
+) -> Drained {
+    serve_on(&ServingThreads::default(), listener, router, shutdown, drain_budget).await
+}
+
 /// Serves until `shutdown`; then stops accepting, ends event streams, finishes what is in flight, and after
 /// `drain_budget` cuts the rest. A failing accept (no file descriptors left) never ends it.
-pub async fn serve<S: Send + Sync + 'static>(
+pub async fn serve_on<S: Send + Sync + 'static>(
+    threads: &ServingThreads,
     listener: TcpListener,
     router: Router<S>,
     shutdown: CancellationToken,
@@ -51,10 +62,16 @@ pub async fn serve<S: Send + Sync + 'static>(
         if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
             let connection =
                 Connection { service: service.clone(), limits: limits.clone(), stop: stop.clone() };
-            open.spawn(async move {
-                connection.run(stream).await;
+            // Taken from this runtime, to be watched by the one that will serve it.
+            let Ok(stream) = stream.into_std() else { continue };
+            let served = async move {
+                match TcpStream::from_std(stream) {
+                    Ok(stream) => connection.run(stream).await,
+                    Err(error) => tracing::warn!(%error, "a connection cannot be served"),
+                }
                 drop(place);
-            });
+            };
+            open.spawn_on(served, &threads.next());
         } else {
             metrics::counter!("event_http_connections_refused_total").increment(1);
             if let Ok(turn) = Arc::clone(&refusals).try_acquire_owned() {

@@ -124,7 +124,11 @@ async fn start(limits: HttpLimits) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
-    let done = tokio::spawn(serve(listener, router, shutdown.clone(), Duration::from_millis(900)));
+    let stop = shutdown.clone();
+    let done = tokio::spawn(async move {
+        let threads = ServingThreads::start(2).unwrap();
+        serve_on(&threads, listener, router, stop, Duration::from_millis(900)).await
+    });
     Server { addr, shutdown, done, state }
 }
 

@@ -1,7 +1,7 @@
 //! The producer on Kafka: idempotent, `acks=all`, with a deadline (DESIGN section 5, "Gateway produce").
 
 use std::collections::VecDeque;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
@@ -11,10 +11,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
 use shared_proto::Lane;
-use tokio::sync::oneshot;
 
 use super::args::KafkaArgs;
 use super::lane_queue::{LaneQueue, Offered};
+use super::outcomes::{Desks, Outcome, Waiter, give_out};
 use super::producer::{ProduceError, Producer, ToProduce};
 use crate::config::StartError;
 
@@ -43,13 +43,30 @@ struct Queued {
 struct Outgoing {
     lane: Lane,
     queue: LaneQueue<Queued>,
+    /// Outcomes of the batch under way, until all of them are known.
+    known: Mutex<Vec<(Waiter, Outcome)>>,
+}
+
+impl Outgoing {
+    /// The outcome of a record is known. Gives what is to be handed over now.
+    fn settled(&self, waiter: Waiter, outcome: Outcome) -> VecDeque<Queued> {
+        self.known().push((waiter, outcome));
+        let Some(next) = self.queue.settled() else { return VecDeque::new() };
+        let known = std::mem::take(&mut *self.known());
+        give_out(known);
+        next
+    }
+
+    fn known(&self) -> MutexGuard<'_, Vec<(Waiter, Outcome)>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What librdkafka gives back with a record's outcome.
 #[derive(Debug)]
 pub(super) struct Delivery {
     outgoing: Arc<Outgoing>,
-    outcome: oneshot::Sender<Result<i64, ProduceError>>,
+    waiter: Waiter,
 }
 
 /// Hands each record's offset to whoever waits for it. (rdkafka's own future producer copies every delivered record for
@@ -66,8 +83,7 @@ impl ProducerContext for Acknowledgements {
     type DeliveryOpaque = Box<Delivery>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, delivery: Box<Delivery>) {
-        let next = delivery.outgoing.queue.settled();
-        delivery.ends(match result {
+        let next = delivery.ends(match result {
             Ok(message) => Ok(message.offset()),
             Err((KafkaError::MessageProduction(code), _)) if is_refusal(*code) => {
                 Err(ProduceError::Refused(code.to_string()))
@@ -82,9 +98,9 @@ impl ProducerContext for Acknowledgements {
 }
 
 impl Delivery {
-    fn ends(self, outcome: Result<i64, ProduceError>) {
-        // Nobody waits any more: the record is where it is all the same.
-        drop(self.outcome.send(outcome));
+    /// Gives what is to be handed over now.
+    fn ends(self, outcome: Outcome) -> VecDeque<Queued> {
+        self.outgoing.settled(self.waiter, outcome)
     }
 }
 
@@ -94,6 +110,7 @@ pub struct KafkaProducer {
     pub(super) inner: Arc<BaseProducer<Acknowledgements>>,
     log_id: String,
     lanes: Arc<DashMap<Lane, Arc<Outgoing>>>,
+    desks: Arc<Desks>,
     acked: metrics::Histogram,
     failed: metrics::Histogram,
 }
@@ -132,6 +149,7 @@ impl KafkaProducer {
             inner,
             log_id,
             lanes: Arc::default(),
+            desks: Arc::default(),
             acked: metrics::histogram!("event_produce_ack_seconds", "outcome" => "acked"),
             failed: metrics::histogram!("event_produce_ack_seconds", "outcome" => "failed"),
         })
@@ -163,7 +181,10 @@ impl KafkaProducer {
         if let Some(outgoing) = self.lanes.get(lane) {
             return Arc::clone(&outgoing);
         }
-        let new = || Arc::new(Outgoing { lane: lane.clone(), queue: LaneQueue::new(OPEN_FOR) });
+        let new = || {
+            let queue = LaneQueue::new(OPEN_FOR);
+            Arc::new(Outgoing { lane: lane.clone(), queue, known: Mutex::default() })
+        };
         Arc::clone(&self.lanes.entry(lane.clone()).or_insert_with(new))
     }
 }
@@ -179,9 +200,9 @@ impl Producer for KafkaProducer {
         for (key, value) in record.headers {
             headers = headers.insert(Header { key, value: Some(*value) });
         }
-        let (outcome, settled) = oneshot::channel();
+        let (waiter, settled) = self.desks.wait();
         let outgoing = self.outgoing(record.lane);
-        let delivery = Box::new(Delivery { outgoing: Arc::clone(&outgoing), outcome });
+        let delivery = Box::new(Delivery { outgoing: Arc::clone(&outgoing), waiter });
         let (key, value) = (record.key.to_vec(), record.value.to_vec());
         match outgoing.queue.offer(Queued { key, value, headers, since: started, delivery }, QUEUED) {
             Offered::Go(record) => {
@@ -211,11 +232,7 @@ fn hand_over_all(producer: &BaseProducer<Acknowledgements>, mut records: VecDequ
 fn hand_over(producer: &BaseProducer<Acknowledgements>, record: Queued) -> VecDeque<Queued> {
     match offer(producer, record) {
         Ok(()) => VecDeque::new(),
-        Err((delivery, error)) => {
-            let next = delivery.outgoing.queue.settled();
-            delivery.ends(Err(error));
-            next
-        }
+        Err((delivery, error)) => delivery.ends(Err(error)),
     }
 }
 

@@ -62,17 +62,18 @@ impl<M> LaneQueue<M> {
         Offered::Go(record)
     }
 
-    /// The outcome of one record is known. What is to be handed over now: all that waited, if it was the last.
-    pub(super) fn settled(&self) -> VecDeque<M> {
+    /// The outcome of one record is known. If it was the last one under way: what is to be handed over now, all that
+    /// waited.
+    pub(super) fn settled(&self) -> Option<VecDeque<M>> {
         let mut state = self.state();
         state.under_way -= 1;
         if state.under_way > 0 {
-            return VecDeque::new();
+            return None;
         }
         let next = std::mem::take(&mut state.waiting);
         state.under_way = next.len();
         state.since = Instant::now();
-        next
+        Some(next)
     }
 
     /// Whether nothing waits.
@@ -92,12 +93,12 @@ mod tests {
         assert_eq!([queue.offer(2, 2), queue.offer(3, 2)], [Offered::Waits, Offered::Waits]);
         assert_eq!(queue.offer(4, 2), Offered::Full);
         assert!(!queue.is_idle());
-        assert_eq!(queue.settled(), [2, 3]);
+        assert_eq!(queue.settled().unwrap(), [2, 3]);
         assert!(queue.is_idle());
         assert_eq!(queue.offer(5, 2), Offered::Waits, "two are under way");
-        assert!(queue.settled().is_empty());
-        assert_eq!(queue.settled(), [5]);
-        assert!(queue.settled().is_empty());
+        assert_eq!(queue.settled(), None);
+        assert_eq!(queue.settled().unwrap(), [5]);
+        assert!(queue.settled().unwrap().is_empty());
         assert_eq!(queue.offer(6, 2), Offered::Go(6), "an idle lane is open");
     }
 

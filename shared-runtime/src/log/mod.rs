@@ -5,6 +5,7 @@ mod ends;
 mod kafka_producer;
 mod kafka_reader;
 mod lane_queue;
+mod outcomes;
 pub mod producer;
 pub mod reader;
 mod scan;

@@ -10,7 +10,11 @@ use crate::clock::SharedRandom;
 
 /// A window's count lives longer than any request that could still ask for it.
 const KEY_TTL_S: i64 = 10;
-const LARGEST_BLOCK: i64 = 250;
+/// Blocks in a window. What a gateway has leased and does not use is lost, so that a block is small beside the limit.
+const BLOCKS: i64 = 20;
+/// A block of that size is as many answers of Redis a second as a gateway can well wait for; only where the limit is so high
+/// that all gateways' blocks together are one of the window's, they are larger.
+const LARGE_BLOCK: i64 = 250;
 /// Windows that a request may lag behind the newest one and still be counted in that.
 const LAG_S: i64 = 2;
 /// An event nobody asked about for this long is forgotten here.
@@ -139,7 +143,7 @@ impl LeasedRateLimit {
 
     /// Fills the window of `second`, or marks it exhausted.
     async fn lease(&self, event: &Event, event_id: i64, limit: i64, second: i64) {
-        let block = (limit / 20).clamp(1, LARGEST_BLOCK);
+        let block = block_of(limit, self.inner.presence.live());
         let key = format!("event:rate:{event_id}:{second}");
         let answer = self.inner.redis.incr_by_with_expiry(&key, block, KEY_TTL_S).await;
         let mut window = event.window();
@@ -185,8 +189,32 @@ impl LeasedRateLimit {
     }
 }
 
+/// Tokens to lease at once, of a limit that so many gateways share.
+fn block_of(limit: i64, gateways: i64) -> i64 {
+    (limit / BLOCKS).clamp(1, LARGE_BLOCK).max(limit / BLOCKS / gateways.max(1))
+}
+
 /// 1 to 3 seconds.
 pub(super) fn retry_after(random: &SharedRandom) -> u32 {
     // `below(3)` is 0, 1 or 2.
     1 + random.below(3) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_a_small_part_of_the_limit_for_all_gateways_together() {
+        assert_eq!([1, 19, 40, 5_000].map(|limit| block_of(limit, 1)), [1, 1, 2, 250]);
+        for gateways in [1, 2, 12] {
+            assert_eq!(block_of(5_000, gateways), 250);
+            for limit in [5_000 * gateways, 100_000, 1_000_000_000] {
+                let block = block_of(limit, gateways);
+                assert!(block == 250 || block * gateways * BLOCKS <= limit, "{block} of {limit}");
+            }
+        }
+        assert_eq!(block_of(1_000_000, 2), 25_000);
+        assert_eq!(block_of(1_000, 0), 50, "at least this gateway lives");
+    }
 }
