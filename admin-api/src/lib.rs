@@ -14,6 +14,7 @@ mod draws;
 mod eraser;
 mod events;
 mod mirror;
+mod oversight;
 mod problem;
 mod ranking;
 mod relay;
@@ -49,6 +50,7 @@ pub use args::AdminArgs;
 pub use draw_runs::DrawRuns;
 pub use eraser::{EraseError, Eraser, check_key_encryption_key};
 pub use mirror::{Mirror, MirrorError};
+pub use oversight::Oversight;
 pub use ranking::Ranking;
 pub use relay::Relay;
 use relay::RelayParts;
@@ -168,7 +170,12 @@ impl Admin {
         DrawRuns::new(parts.store.clone(), runner, Arc::clone(&self.wake_draws), self.alarms.clone())
     }
 
-    /// Runs the relay, the draws, the eraser, and the mirrors of live limits and reward totals, for the life of the
+    /// What tells the figures over all events.
+    pub fn oversight(&self) -> Oversight {
+        Oversight::new(Arc::clone(&self.parts))
+    }
+
+    /// Runs the relay, the draws, the eraser, the figures over all events, and the mirrors of live limits and reward totals, for the life of the
     /// process. Until the eraser has told the database again what was deleted, requests are answered 503.
     pub fn spawn_background<P: Producer>(&self, life: &Lifecycle, producer: Arc<P>) {
         self.eraser.spawn(life);
@@ -181,6 +188,11 @@ impl Admin {
         let (relay, shutdown) = (self.relay(producer), life.shutdown_token());
         life.spawn("relay", async move {
             relay.run(shutdown).await;
+            Ok(())
+        });
+        let (oversight, shutdown) = (self.oversight(), life.shutdown_token());
+        life.spawn("oversight", async move {
+            oversight.run(shutdown).await;
             Ok(())
         });
         if let Some(redis) = self.parts.redis.clone() {

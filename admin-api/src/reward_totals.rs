@@ -12,7 +12,7 @@ use crate::MirrorError;
 
 const EVERY: Duration = Duration::from_secs(1);
 /// An event that has ended is looked at for so long after: a raffle pays when it is drawn.
-const KEPT_MS: i64 = 31 * 24 * 3_600 * 1_000;
+pub(crate) const KEPT_MS: i64 = 31 * 24 * 3_600 * 1_000;
 /// Events looked at in one request to Redis.
 const BLOCK: usize = 500;
 

@@ -5,8 +5,8 @@ use shared_proto::v1;
 use crate::draw::{BeaconRound, DrawMethod, DrawRules, WEIGHT_MAX};
 use crate::mission::MISSIONS_MAX;
 use crate::{
-    AmountRange, Approval, ContactCollection, Digest, EventKeys, EventPeriod, EventType, Hex32, Millis,
-    Mission, OptionName, Reward, RuleError, TargetRange,
+    AmountRange, Approval, BLOCK_PRIZES, ContactCollection, Digest, EventKeys, EventPeriod, EventType, Hex32,
+    Millis, Mission, OptionName, Reward, RuleError, TargetRange,
 };
 
 /// The rules that this build decides by. An event keeps the version it was scheduled under.
@@ -93,7 +93,36 @@ pub struct WrappedKeys {
     pub seed: Vec<u8>,
 }
 
+/// What an event may give at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ceiling {
+    /// Winners; `None`: as many as there are.
+    pub winners: Option<i64>,
+    /// Points.
+    pub points: i64,
+}
+
+impl Ceiling {
+    /// Whether more was given: more winners than prizes, or more points than the policy has for them (DESIGN section 7).
+    pub fn is_exceeded(self, winners: i64, points: i64) -> bool {
+        self.winners.is_some_and(|most| winners > most) || points > self.points
+    }
+}
+
 impl EventDefinition {
+    /// What this event may give with `prizes` granted over all options (of no meaning in a raffle or without stock) and
+    /// `winners` so far, by which the budget of an event without stock grows.
+    pub fn ceiling(&self, prizes: i64, winners: i64) -> Ceiling {
+        let most = match self.event_type {
+            EventType::Raffle => self.max_winners,
+            _ => (!self.options.is_empty()).then_some(prizes),
+        };
+        let blocks = winners.max(0).saturating_add(BLOCK_PRIZES - 1) / BLOCK_PRIZES;
+        let paid_for = most.unwrap_or(blocks.saturating_mul(BLOCK_PRIZES));
+        // What does not fit was refused when it was scheduled or granted.
+        Ceiling { winners: most, points: self.reward.budget(paid_for).unwrap_or(i64::MAX) }
+    }
+
     /// Index of a named option.
     pub fn option_index(&self, name: &str) -> Option<u16> {
         self.options

@@ -26,7 +26,7 @@ pub use decide::{
     CommandOutcome, DecidedCommand, DecidedEntry, Decisions, EventInLane, Fold, Known, LaneState, LogEntry,
     Undecidable, Weighed, decide,
 };
-pub use definition::{DefinitionError, EventDefinition, RULES_VERSION, WrappedKeys};
+pub use definition::{Ceiling, DefinitionError, EventDefinition, RULES_VERSION, WrappedKeys};
 pub use digest::{DIGEST_START, Digest, digest_step, weight_step};
 use draft::check_text;
 pub use draft::{

@@ -236,6 +236,10 @@ fn dechunked(head: &str, body: &str) -> String {
 }
 
 impl World {
+    pub fn database_url(&self) -> String {
+        format!("sqlite://{}", self.dir.path().join("t.db").display())
+    }
+
     /// A copy of the database as it is now.
     pub fn backup(&self) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();

@@ -22,6 +22,21 @@ pub enum DrawPhase {
     Published,
 }
 
+impl DrawPhase {
+    /// Every phase, in order.
+    pub const ALL: [Self; 4] = [Self::Scheduled, Self::Frozen, Self::Decided, Self::Published];
+
+    /// As staff read it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scheduled => "SCHEDULED",
+            Self::Frozen => "FROZEN",
+            Self::Decided => "DECIDED",
+            Self::Published => "PUBLISHED",
+        }
+    }
+}
+
 /// Whom one has to trust.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]

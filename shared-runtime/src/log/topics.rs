@@ -203,6 +203,11 @@ async fn look_at_settings(
 /// partitions of each topic.
 pub async fn check_topics(args: &KafkaArgs) -> Result<Vec<TopicState>, StartError> {
     let states = inspect_topics(args).await?;
+    for state in &states {
+        // For ever is infinite; Prometheus knows it.
+        let seconds = state.retention.map_or(f64::INFINITY, |kept| kept.as_secs_f64());
+        metrics::gauge!("event_log_retention_seconds", "topic" => state.name.clone()).set(seconds);
+    }
     if let Some(missing) = states.iter().find(|s| s.partitions == 0) {
         let problem = format!("topic {} does not exist; run `event-system topics create`", missing.name);
         return Err(ConfigError::new("KAFKA_BROKERS", problem).into());

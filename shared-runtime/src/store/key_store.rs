@@ -168,6 +168,11 @@ impl KeyStore {
         on_connection!(self, |q, conn| q::key_store::of(conn, subject, id).await)
     }
 
+    /// The certificate, unsigned, of the deletion that was asked for last, of those that have ended.
+    pub async fn last_certificate(&self) -> Result<Option<String>, StoreError> {
+        on_connection!(self, |q, conn| q::key_store::last_certificate(conn).await)
+    }
+
     /// The list behind an id, in blocks.
     pub async fn erasures(&self, after: &[u8]) -> Result<Vec<ErasureRow>, StoreError> {
         on_connection!(self, |q, conn| q::key_store::list(conn, after, BLOCK).await)

@@ -13,6 +13,7 @@ mod migrate;
 mod missions;
 #[allow(clippy::duplicate_mod)]
 mod mysql;
+mod oversight;
 mod pool;
 mod ranking;
 pub mod rows;

@@ -109,3 +109,10 @@ pub async fn list(conn: &mut Conn, after: &[u8], limit: i64) -> Result<Vec<Erasu
         .load(conn)
         .await?)
 }
+
+/// What staff were told of the deletion of an event that was asked for last, of those that have ended.
+pub async fn last_certificate(conn: &mut Conn) -> Result<Option<String>, StoreError> {
+    let ended = r::table.filter(r::subject.eq(Subject::Event.code())).filter(r::record.is_not_null());
+    let record = ended.order(r::erased_at.desc()).select(r::record.assume_not_null()).first(conn).await;
+    Ok(record.optional()?)
+}

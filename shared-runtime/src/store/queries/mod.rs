@@ -36,6 +36,7 @@ pub mod mission;
 pub mod mission_batch;
 pub mod mission_outbox;
 pub mod outbox;
+pub mod oversight;
 pub mod parked;
 pub mod progress;
 pub mod ranking;

@@ -74,9 +74,6 @@ pub struct DrawRow {
     pub published_at: Option<i64>,
 }
 
-const PHASES: [DrawPhase; 4] =
-    [DrawPhase::Scheduled, DrawPhase::Frozen, DrawPhase::Decided, DrawPhase::Published];
-
 impl DrawRow {
     /// A draw as scheduling makes it; `None` where the definition has none. The id follows from event and commitment, so
     /// that a restored or replayed database has the same.
@@ -120,7 +117,7 @@ impl DrawRow {
 
     /// The number of a phase.
     pub fn phase_code(phase: DrawPhase) -> i16 {
-        PHASES.iter().position(|p| *p == phase).map_or(0, |i| i as i16)
+        DrawPhase::ALL.iter().position(|p| *p == phase).map_or(0, |i| i as i16)
     }
 
     /// The number of a trust.
@@ -130,7 +127,7 @@ impl DrawRow {
 
     /// How far it is.
     pub fn phase(&self) -> Result<DrawPhase, StoreError> {
-        let found = usize::try_from(self.phase).ok().and_then(|i| PHASES.get(i)).copied();
+        let found = usize::try_from(self.phase).ok().and_then(|i| DrawPhase::ALL.get(i)).copied();
         found.ok_or_else(|| self.bad("phase"))
     }
 
