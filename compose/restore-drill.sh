@@ -77,9 +77,8 @@ wave() {
       "$public" "$event" "${tokens[k % ${#tokens[@]}]}" "$n" "$k" "$work/answers-$n" "$k" "$k"
   done >"$config"
   curl --parallel --parallel-max 16 --config "$config" >"$work/codes-$n" 2>/dev/null || true
-  awk '$1 == 202 { print $2 }' "$work/codes-$n" | while read -r k; do
-    sed -n 's/.*"entry_id":"\([0-9a-f-]*\)".*/\1/p' "$work/answers-$n/$k"
-  done >>"$work/acknowledged"
+  awk -v folder="$work/answers-$n" '$1 == 202 { print folder "/" $2 }' "$work/codes-$n" |
+    xargs -r grep -ohE '"entry_id":"[0-9a-f-]+"' | cut -d '"' -f 4 >>"$work/acknowledged"
   awk '$1 != 202' "$work/codes-$n" >>"$work/refused"
 }
 press() { local n=0; while [ ! -e "$work/enough" ]; do wave "$n"; n=$((n + 1)); done; echo "$n" >"$work/waves"; }
@@ -105,7 +104,7 @@ say "gateway, admin-api and worker run on $database"
 ask() { curl -sS -X POST -H "Authorization: Bearer $token" -H 'Content-Type: application/json' "http://$staff/admin/v1/events$1" -d "$2"; }
 token="$("$programs/event-system" token --staff drill --scope 'events:read events:write ops:write')"
 event="$(ask '' "{\"title\": \"Drill\", \"type\": \"FIRST_COME\", \"starts_at\": \"2026-01-01T00:00:00Z\",
-  \"ends_at\": \"$(date -u -d '+1 day' +%Y-%m-%dT%H:%M:%SZ)\", \"stock\": [{\"count\": 1500}], \"internal_test\": true,
+  \"ends_at\": \"$(date -u -d '+1 day' +%Y-%m-%dT%H:%M:%SZ)\", \"stock\": [{\"count\": 1000000}], \"internal_test\": true,
   \"duplicate_participation_allowed\": true, \"limits\": {\"per_second\": 50000, \"per_member_per_second\": 1000}}" |
   sed -n 's/.*"event_id":\([0-9]*\).*/\1/p')"
 [ -n "$event" ] || die 'no event was made'
