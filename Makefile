@@ -12,6 +12,8 @@ SCRIPTS := .ci/run $(wildcard compose/*.sh migrations/users/*.sh) k8s/check.sh e
 # One subject a file; each round prints a line of figures that begins with SUMMARY.
 FAULT_TESTS := real_crash real_servers real_log_identity real_poison real_gateway_crash real_redis real_stock_added real_staff real_contacts real_draw real_mission_faults \
   embedded_restart
+# What operators have when something is lost or in doubt; the drill itself is compose/restore-drill.sh.
+RECOVERY_TESTS := real_recovery real_replay embedded_recovery
 CARGO_DENY_VERSION := 0.20.2
 CARGO_CYCLONEDX_VERSION := 0.5.9
 PROGRAMS := event-system api-gateway admin-api apply-worker raffle-worker
@@ -33,7 +35,7 @@ demo: ## a stampede on the embedded stack, every promise checked
 serve: ## every role in one process, embedded unless the three URLs are set
 	cargo run --release --bin event-system -- serve $(ARGS)
 
-.PHONY: test test-embedded test-crash test-api users-check
+.PHONY: test test-embedded test-crash test-recovery test-api users-check
 test: export OPENAPI_CLIENT_BIN := $(CURDIR)/$(OPENAPI_CLIENT)/bin
 test: $(OPENAPI_CLIENT)/installed ## all tests, on the real stack too (containers or native; started and stopped here)
 	$(WITH_STACK) bash -ec 'cargo build --workspace --bins; \
@@ -46,6 +48,10 @@ test-embedded: ## the tests that need no real stores
 test-crash: ## the long fault campaign: CRASH_ROUNDS (10) rounds of kills on the real stack
 	CRASH_ROUNDS="$${CRASH_ROUNDS:-10}" $(WITH_STACK) bash -ec 'cargo build --workspace --bins; \
 	  cargo test -p e2e -p event-system --features e2e/real-stack --no-fail-fast $(FAULT_TESTS:%=--test %) -- --nocapture'
+
+test-recovery: ## reconcile, replay beside the live database, shadow runs, and the restore drill, on the real stack
+	$(WITH_STACK) bash -ec 'cargo build --workspace --bins; \
+	  cargo test -p e2e -p event-system --features e2e/real-stack --no-fail-fast $(RECOVERY_TESTS:%=--test %) -- --nocapture'
 
 test-api: $(SCHEMATHESIS)/installed ## schemathesis asks both listeners by their OpenAPI documents: no 5xx, nothing undocumented (MAX_SECONDS each, 90)
 	cargo build -p event-system

@@ -1,11 +1,12 @@
 //! Live limits and the high-traffic flag in Redis, where gateways look first. Each change is told until Redis has it, and
 //! all are compared once at the start. A value that somebody writes there by hand stands until one of these.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use shared_domain::EventId;
-use shared_runtime::redis::{LivePolicy, RedisClient, RedisUnavailable};
+use shared_runtime::redis::{LivePolicy, RedisClient, RedisUnavailable, Unlike};
 use shared_runtime::store::Store;
 use shared_runtime::store::error_class::StoreError;
 use tokio_util::sync::CancellationToken;
@@ -59,27 +60,33 @@ impl Mirror {
         }
     }
 
+    /// Where Redis has not what the database says of an event that is not over.
+    pub async fn unlike(&self) -> Result<Vec<Unlike>, MirrorError> {
+        let mut unlike = Vec::new();
+        for events in self.store.live_limits().await?.chunks(BLOCK) {
+            let wanted: Vec<(EventId, LivePolicy)> = events
+                .iter()
+                .map(|event| {
+                    let policy = LivePolicy {
+                        limit: event.limit_per_second,
+                        raffle_limit: event.raffle_limit_per_second,
+                        high_traffic: event.high_traffic,
+                    };
+                    (event.event_id, policy)
+                })
+                .collect();
+            unlike.extend(self.redis.live_policies_unlike(&wanted).await?);
+        }
+        Ok(unlike)
+    }
+
     /// Compares every event that is not over, and writes what differs. Gives the number of such events.
     pub async fn put_right(&self) -> Result<usize, MirrorError> {
-        let mut events_written = 0;
-        for events in self.store.live_limits().await?.chunks(BLOCK) {
-            let ids: Vec<i64> = events.iter().map(|limits| limits.event_id).collect();
-            let mirrored = self.redis.read_live_policies(&ids).await?;
-            for event in events {
-                let id = event.event_id;
-                let there = mirrored.get(&id).copied().unwrap_or_default();
-                let truth = LivePolicy {
-                    limit: event.limit_per_second,
-                    raffle_limit: event.raffle_limit_per_second,
-                    high_traffic: event.high_traffic,
-                };
-                if there != truth {
-                    write(&self.store, &self.redis, id).await?;
-                    events_written += 1;
-                }
-            }
+        let events: BTreeSet<EventId> = self.unlike().await?.iter().map(|unlike| unlike.event_id).collect();
+        for event in &events {
+            write(&self.store, &self.redis, *event).await?;
         }
-        Ok(events_written)
+        Ok(events.len())
     }
 }
 

@@ -2,10 +2,12 @@
 //! so that a Redis that comes back empty is right again with the next look, and several of these do no harm: an older total
 //! that one of them wrote last is mended with the next look too.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use shared_domain::EventId;
 use shared_runtime::clock::SharedClock;
-use shared_runtime::redis::RedisClient;
+use shared_runtime::redis::{RedisClient, Unlike};
 use shared_runtime::store::Store;
 use tokio_util::sync::CancellationToken;
 
@@ -41,12 +43,22 @@ impl Ranking {
         }
     }
 
+    /// Where Redis has not what the database says.
+    pub async fn unlike(&self) -> Result<Vec<Unlike>, MirrorError> {
+        Ok(self.redis.ranking_unlike(&self.totals().await?).await?)
+    }
+
     /// Writes what differs, and takes out deleted events. Gives the number of events written or taken out.
     pub async fn put_right(&self) -> Result<usize, MirrorError> {
+        Ok(self.redis.mirror_ranking(&self.totals().await?).await?)
+    }
+
+    /// Accepted entries of each event, as the database says.
+    async fn totals(&self) -> Result<BTreeMap<EventId, i64>, MirrorError> {
         let now = self.clock.now_ms();
         let mut totals = self.store.accepted_totals(now - KEPT_MS, now).await?;
         // Nobody's favourite yet.
         totals.retain(|_, total| *total > 0);
-        Ok(self.redis.mirror_ranking(&totals).await?)
+        Ok(totals)
     }
 }

@@ -1,10 +1,12 @@
 //! Rewards paid, mirrored to Redis for staff: absolute values, so that a Redis that comes back empty is right again with
 //! the next look.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use shared_domain::EventId;
 use shared_runtime::clock::SharedClock;
-use shared_runtime::redis::RedisClient;
+use shared_runtime::redis::{RedisClient, Unlike};
 use shared_runtime::store::Store;
 use tokio_util::sync::CancellationToken;
 
@@ -42,18 +44,35 @@ impl RewardTotals {
         }
     }
 
+    /// Values in Redis that are not what the database says.
+    pub async fn unlike(&self) -> Result<Vec<Unlike>, MirrorError> {
+        let mut unlike = Vec::new();
+        for totals in self.blocks().await? {
+            unlike.extend(self.redis.reward_totals_unlike(&totals).await?);
+        }
+        Ok(unlike)
+    }
+
     /// Writes what differs. Gives the number of values written.
     pub async fn put_right(&self) -> Result<usize, MirrorError> {
-        let mut totals = self.store.reward_totals(self.clock.now_ms() - KEPT_MS).await?;
         let mut written = 0;
+        for totals in self.blocks().await? {
+            written += self.redis.mirror_reward_totals(&totals).await?;
+        }
+        Ok(written)
+    }
+
+    /// Rewards and points of each event, as the database says.
+    async fn blocks(&self) -> Result<Vec<BTreeMap<EventId, (i64, i64)>>, MirrorError> {
+        let mut totals = self.store.reward_totals(self.clock.now_ms() - KEPT_MS).await?;
+        let mut blocks = Vec::new();
         while !totals.is_empty() {
             let rest = match totals.keys().nth(BLOCK).copied() {
                 Some(first) => totals.split_off(&first),
-                None => Default::default(),
+                None => BTreeMap::new(),
             };
-            written += self.redis.mirror_reward_totals(&totals).await?;
-            totals = rest;
+            blocks.push(std::mem::replace(&mut totals, rest));
         }
-        Ok(written)
+        Ok(blocks)
     }
 }

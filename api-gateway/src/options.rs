@@ -58,13 +58,13 @@ pub(crate) fn key(headers: &HeaderMap, required: bool) -> Result<Option<&str>, P
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
-    use shared_domain::{ContactCollection, EventPeriod, EventType, OptionName, Reward, WrappedKeys};
+    use shared_domain::{ContactCollection, EventPeriod, EventType, OptionName, Reward, Rules, WrappedKeys};
 
     use super::*;
 
     fn definition(options: &[&str]) -> EventDefinition {
         EventDefinition {
-            rules_version: 1,
+            rules: Rules::NEWEST,
             event_type: EventType::General,
             title: String::new(),
             content: String::new(),

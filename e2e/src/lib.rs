@@ -22,6 +22,7 @@ pub mod proxy;
 pub mod raffle_log;
 pub mod raffles;
 pub mod ranking;
+pub mod reconciled;
 pub mod rounds;
 pub mod scenarios;
 pub mod schema;

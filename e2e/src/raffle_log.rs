@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use shared_domain::draw::{DrawRules, ListDigest};
 use shared_domain::{
     AmountRange, ContactCollection, EntryStatus, EventDefinition, EventPeriod, EventType, OptionName, Reason,
-    Reward, TargetRange, WrappedKeys,
+    Reward, Rules, TargetRange, WrappedKeys,
 };
 use shared_proto::v1::{self, log_record::Kind};
 use shared_proto::{Lane, Topic};
@@ -46,7 +46,7 @@ fn definition(column: &Column, event_type: EventType, reward: Reward) -> EventDe
     let raffle = event_type == EventType::Raffle;
     let secrets = EventSecrets::new(&column.key(), EVENT).expect("secrets");
     EventDefinition {
-        rules_version: 1,
+        rules: Rules::NEWEST,
         event_type,
         title: format!("event {EVENT}"),
         content: String::new(),

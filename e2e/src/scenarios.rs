@@ -8,6 +8,7 @@ use shared_proto::v1::{self, log_record::Kind};
 use shared_proto::{Lane, Topic};
 use shared_runtime::keys::RewardKeys;
 use shared_runtime::store::Store;
+use shared_runtime::store::rows::ProgressRow;
 use shared_runtime::worker::{Batching, Replay, Role, RoleParts, WorkerState};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -46,11 +47,11 @@ impl InProcess {
 
     /// Decides the column's log again, both topics of it, as far as its store has come.
     pub async fn replay(column: &Column, store: &Store) -> Self {
-        let live = column.store.progress_rows().await.expect("cursors");
-        let until =
-            live.into_iter().map(|r| (Lane::new(r.topic, r.partition_id), 0..r.next_offset)).collect();
-        let replay =
-            Replay::prepare(&column.kafka, &column.store, until, None).await.expect("the log is read");
+        let live = column.store.standing().await.expect("cursors");
+        let stretch = |r: ProgressRow| (Lane::new(r.topic, r.partition_id), 0..r.next_offset);
+        let until = live.progress.into_iter().map(stretch).collect();
+        let replay = Replay::prepare(&column.kafka, &column.store, until, &live.parked, None).await;
+        let replay = replay.expect("the log is read");
         let role = Role { topics: &[Topic::Apply, Topic::Raffle], group: "replay".into() };
         Self::start_with(column, store, role, Some(Arc::new(replay)), column.keys())
     }
@@ -211,7 +212,7 @@ async fn wait_for_command(column: &Column, event: i64, status: i16) {
 }
 
 /// A trigger that refuses one member's row, on either database.
-pub(crate) fn refusal(database_url: &str, member: i64) -> String {
+pub fn refusal(database_url: &str, member: i64) -> String {
     if database_url.starts_with("sqlite") {
         format!(
             "CREATE TRIGGER refuse_one BEFORE INSERT ON event_entry WHEN NEW.member_id = {member} \

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
 use shared_runtime::log::create_topics;
 
@@ -33,6 +34,44 @@ pub async fn redis(url: &str, command: &str) {
     let mut answer = String::new();
     stream.read_line(&mut answer).await.expect("an answer");
     assert_eq!(answer.trim_end(), "+OK", "{command}");
+}
+
+/// Puts the committed offsets of a group on the apply topic at the earliest record, by Kafka's own tool; what the tool said.
+pub async fn reset_group(column: &Column, group: &str) -> String {
+    let mut tool = Command::new(script());
+    tool.args(["kafka", "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", "--bootstrap-server"])
+        .arg(column.kafka.kafka_brokers.as_deref().expect("real column"))
+        .args([
+            "--group",
+            group,
+            "--topic",
+            &column.topic(),
+            "--reset-offsets",
+            "--to-earliest",
+            "--execute",
+        ]);
+    let output =
+        tokio::task::spawn_blocking(move || tool.output()).await.expect("no panic").expect("it starts");
+    [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat()
+}
+
+/// Committed offsets of a group in the apply topic, lane by lane.
+pub async fn committed(column: &Column, group: &str) -> Vec<Option<i64>> {
+    let mut config = column.kafka.client().expect("settings");
+    config.set("group.id", group);
+    let topic = column.topic();
+    let ask = move || {
+        let consumer: BaseConsumer = config.create().expect("consumer");
+        let mut list = TopicPartitionList::new();
+        list.add_partition_range(&topic, 0, LANES - 1);
+        let found = consumer.committed_offsets(list, Duration::from_secs(10)).expect("offsets");
+        let offset = |lane| match found.find_partition(&topic, lane).map(|found| found.offset()) {
+            Some(Offset::Offset(offset)) => Some(offset),
+            _ => None,
+        };
+        (0..LANES).map(offset).collect()
+    };
+    tokio::task::spawn_blocking(ask).await.expect("no panic")
 }
 
 fn database(url: &str) -> String {

@@ -62,6 +62,11 @@ pub fn unreachable(error: impl ToString) -> StartError {
     StartError::unreachable("DATABASE_URL", error)
 }
 
+/// Who runs this command, for the audit log.
+pub fn operator() -> String {
+    std::env::var("USER").unwrap_or_else(|_| "operator".to_owned())
+}
+
 async fn list(stores: &Stores) -> Result<ExitCode, Failure> {
     let store = Store::of(&stores.database)?;
     let rows = store.progress_rows().await.map_err(unreachable)?;
@@ -102,7 +107,7 @@ async fn move_cursor(args: MoveArgs, adopt: bool) -> Result<ExitCode, Failure> {
     let action = if adopt { "LANE_ADOPTED" } else { "LANE_RESET" };
     let audit = AuditLine {
         at: now,
-        actor: std::env::var("USER").unwrap_or_else(|_| "operator".to_owned()),
+        actor: operator(),
         action: action.to_owned(),
         event_id: None,
         request_id: "command-line".to_owned(),

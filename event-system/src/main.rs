@@ -5,6 +5,7 @@ mod demo;
 mod keys;
 mod lanes;
 mod parked;
+mod reconcile;
 mod replay;
 mod serve;
 mod system;
@@ -49,6 +50,8 @@ enum Command {
     Keys(keys::KeysCommand),
     /// Decide the log again into an empty database, and compare
     Replay(replay::ReplayArgs),
+    /// Compare log, entries, what is kept of them and Redis, and put right what is derived
+    Reconcile(Box<reconcile::ReconcileArgs>),
     /// Events whose records wait for an operator
     #[command(subcommand)]
     Parked(parked::ParkedCommand),
@@ -84,6 +87,7 @@ async fn main() -> ExitCode {
         Command::Token(args) => tools::token(&args),
         Command::Keys(command) => keys::run(command).await,
         Command::Replay(args) => replay::run(args).await,
+        Command::Reconcile(args) => reconcile::run(*args).await,
         Command::Parked(command) => parked::run(command).await,
         Command::Lanes(command) => lanes::run(command).await,
         Command::Verify(args) => verify::run(&args),

@@ -66,10 +66,11 @@ GRANT SELECT, INSERT, UPDATE ON @db@.contact_erasure TO @admin@;
 GRANT SELECT, INSERT, UPDATE (wrapped_key, wrapped_by, destroyed_at) ON @key_db@.event_key TO @keys@;
 GRANT SELECT, INSERT, UPDATE (record) ON @key_db@.erasure TO @keys@;
 
--- Operators, for `event-system lanes`, `parked` and the live side of `replay`. No contact, sealed or not.
+-- Operators, for `event-system lanes`, `parked`, `reconcile` and the live side of `replay`. No contact, sealed or not: only
+-- whose there is one.
 GRANT SELECT ON @db@.events TO @operator@;
 GRANT SELECT, UPDATE (next_ordinal) ON @db@.event_lock TO @operator@;
-GRANT SELECT, UPDATE (unpark_requested) ON @db@.event_lane TO @operator@;
+GRANT SELECT, UPDATE (unpark_requested, wins, losses, rejections, paid, block_paid, exhausted_offset, exhausted_log_id) ON @db@.event_lane TO @operator@;
 GRANT SELECT ON @db@.event_stock TO @operator@;
 GRANT SELECT ON @db@.event_entry TO @operator@;
 GRANT SELECT ON @db@.event_approval TO @operator@;
@@ -79,6 +80,8 @@ GRANT SELECT, INSERT, UPDATE (published_at) ON @db@.outbox TO @operator@;
 GRANT SELECT, UPDATE (published_at) ON @db@.mission_outbox TO @operator@;
 GRANT SELECT ON @db@.mission TO @operator@;
 GRANT SELECT ON @db@.member_mission TO @operator@;
+GRANT SELECT ON @db@.mission_mark TO @operator@;
+GRANT SELECT (event_id, entry_id) ON @db@.contact TO @operator@;
 GRANT SELECT ON @db@.command_applied TO @operator@;
 GRANT SELECT ON @db@.parked_record TO @operator@;
 GRANT SELECT ON @db@.contact_erasure TO @operator@;

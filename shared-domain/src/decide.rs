@@ -12,12 +12,11 @@ use std::sync::Arc;
 use shared_proto::v1::{self, log_record::Kind};
 
 use crate::definition::approval_of;
-use crate::{
-    EntryId, EntryStatus, EventDefinition, EventId, EventType, MemberId, Reason, Stock, digest_step,
-};
+use crate::rules::Outcome;
+use crate::{EntryId, EntryStatus, EventDefinition, EventId, MemberId, Reason, Stock};
 
 pub use changes::{CommandOutcome, DecidedCommand, DecidedEntry, Decisions, Fold, Undecidable};
-pub use state::{EventInLane, Known, LaneState, LogEntry, Weighed};
+pub use state::{EventInLane, Judged, Known, LaneState, LogEntry, Weighed};
 
 /// Judges `records` (one lane, ascending offsets) from the states in `events`.
 ///
@@ -202,42 +201,39 @@ impl Folder<'_> {
             .max_entries_per_member
             .filter(|_| event.definition.duplicates_allowed)
             .map(|limit| (limit, self.member_entries.get(&member).copied().unwrap_or(0)));
-        let outcome =
-            if given_up { Outcome::Rejected(Reason::Undecidable) } else { judge(event, entry, earlier) };
+        let rules = event.definition.rules;
+        let outcome = if given_up {
+            Outcome::Rejected(Reason::Undecidable)
+        } else {
+            rules.judge(event, entry, earlier)
+        };
         if earlier.is_some() && !matches!(outcome, Outcome::Rejected(_)) {
             *self.member_entries.entry(member).or_default() += 1;
         }
-        event.lane.seq = event.lane.seq.checked_add(1).ok_or("seq overflows")?;
-        let (mut reason, mut option, mut amount, mut rank) = (None, None, 0, None);
-        let status = match outcome {
+        let mut judged =
+            Judged { entry_id, status: EntryStatus::Pending, reason: None, option: None, amount: 0 };
+        match outcome {
             Outcome::Win(won) => {
-                option = won;
+                judged.status = EntryStatus::Win;
+                judged.option = won;
                 let key = self.known.reward_keys.get(&record.event_id);
-                amount = event.next_reward(record.event_id, &entry_id, key).map_err(|e| e.to_string())?;
-                event.pay(amount)?;
-                rank = (event.definition.lanes.len() == 1).then_some(event.lane.wins);
-                EntryStatus::Win
+                let amount = rules.next_reward(event, record.event_id, &entry_id, key);
+                judged.amount = amount.map_err(|e| e.to_string())?;
             }
-            Outcome::Pending => EntryStatus::Pending,
-            Outcome::Lose => {
-                event.lane.losses += 1;
-                EntryStatus::Lose
-            }
-            Outcome::Rejected(why) => {
-                event.lane.rejections += 1;
-                reason = Some(why);
-                EntryStatus::Rejected
-            }
-        };
-        let lane = &mut event.lane;
-        lane.digest = digest_step(&lane.digest, lane.seq, &entry_id, status, reason, option, amount);
-        if let Some(won) = option {
-            event.stock[usize::from(won)].decrease(1).map_err(|e| e.to_string())?;
+            Outcome::Pending => {}
+            Outcome::Lose => judged.status = EntryStatus::Lose,
+            Outcome::Rejected(why) => (judged.status, judged.reason) = (EntryStatus::Rejected, Some(why)),
+        }
+        event.count(&judged)?;
+        if let Some(won) = judged.option {
             if exhausted(&event.stock) {
                 event.lane.exhausted_at = Some(record.offset);
             }
             *self.fold.decisions.won.entry((record.event_id, won)).or_default() += 1;
         }
+        let won = judged.status == EntryStatus::Win;
+        let rank = (won && event.definition.lanes.len() == 1).then_some(event.lane.wins);
+        let Judged { status, reason, option, amount, .. } = judged;
         self.fold.decisions.entries.push(DecidedEntry {
             event_id: record.event_id,
             seq: event.lane.seq,
@@ -254,57 +250,6 @@ impl Folder<'_> {
         });
         Ok(())
     }
-}
-
-enum Outcome {
-    /// In a raffle: the draw decides.
-    Pending,
-    Win(Option<u16>),
-    Lose,
-    Rejected(Reason),
-}
-
-/// `earlier`: (limit, entries so far) where entries per member are limited.
-fn judge(event: &EventInLane, entry: &v1::Entry, earlier: Option<(u32, u32)>) -> Outcome {
-    let at = entry.accepted_at_ms;
-    let period = &event.definition.period;
-    let options = &entry.options;
-    let reject = |reason| Outcome::Rejected(reason);
-    if event.lane.deleted_at.is_some() {
-        return reject(Reason::Deleted);
-    }
-    if event.lane.closed_at.is_some() || at >= period.ends_at() {
-        return reject(Reason::Closed);
-    }
-    if at < period.starts_at() {
-        return reject(Reason::NotStarted);
-    }
-    let approved = match &event.lane.approval {
-        Some(approval) => approval.period().contains(at),
-        None => event.definition.internal_test,
-    };
-    if !approved {
-        return reject(Reason::ApprovalExpired);
-    }
-    let known = |index: &u32| (*index as usize) < event.stock.len();
-    if !options.iter().all(known) || (options.is_empty() && event.stock.len() > 1) {
-        return reject(Reason::UnknownOption);
-    }
-    if earlier.is_some_and(|(limit, so_far)| so_far >= limit) {
-        return reject(Reason::EntryLimitReached);
-    }
-    if event.definition.event_type == EventType::Raffle {
-        return Outcome::Pending;
-    }
-    if event.stock.is_empty() {
-        return Outcome::Win(None);
-    }
-    let only = [0u32];
-    let preferences = if options.is_empty() { &only[..] } else { &options[..] };
-    preferences
-        .iter()
-        .find(|index| event.stock[**index as usize].left() > 0)
-        .map_or(Outcome::Lose, |index| Outcome::Win(Some(*index as u16)))
 }
 
 fn exhausted(stock: &[Stock]) -> bool {

@@ -6,17 +6,14 @@ use crate::draw::{BeaconRound, DrawMethod, DrawRules, WEIGHT_MAX};
 use crate::mission::MISSIONS_MAX;
 use crate::{
     AmountRange, Approval, BLOCK_PRIZES, ContactCollection, Digest, EventKeys, EventPeriod, EventType, Hex32,
-    Millis, Mission, OptionName, Reward, RuleError, TargetRange,
+    Millis, Mission, OptionName, Reward, RuleError, Rules, TargetRange,
 };
-
-/// The rules that this build decides by. An event keeps the version it was scheduled under.
-pub const RULES_VERSION: u32 = 1;
 
 /// Why a `Scheduled` record cannot be judged by this build. Its event parks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DefinitionError {
     /// Scheduled under rules that this build does not have.
-    #[error("rules version {0} is not known here (this build knows {RULES_VERSION})")]
+    #[error("rules version {0} is not known here (this build's newest is {newest})", newest = Rules::NEWEST.version())]
     RulesVersion(u32),
     /// A part that this build does not support.
     #[error("{0} is not supported by this build")]
@@ -35,7 +32,7 @@ pub enum DefinitionError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventDefinition {
     /// Rules it is decided by.
-    pub rules_version: u32,
+    pub rules: Rules,
     /// Kind of event.
     pub event_type: EventType,
     /// Shown to members; staff may change it later without a record.
@@ -149,7 +146,7 @@ impl EventDefinition {
     pub fn to_record(&self, command_id: [u8; 16]) -> v1::Scheduled {
         v1::Scheduled {
             command_id: command_id.to_vec(),
-            rules_version: self.rules_version,
+            rules_version: self.rules.version(),
             r#type: match self.event_type {
                 EventType::General => v1::EventType::General,
                 EventType::FirstCome => v1::EventType::FirstCome,
@@ -208,9 +205,8 @@ impl EventDefinition {
 
     /// The definition in a record; refuses what this build cannot decide.
     pub fn from_record(record: &v1::Scheduled) -> Result<Self, DefinitionError> {
-        if record.rules_version != RULES_VERSION {
-            return Err(DefinitionError::RulesVersion(record.rules_version));
-        }
+        let rules =
+            Rules::of(record.rules_version).ok_or(DefinitionError::RulesVersion(record.rules_version))?;
         let event_type = match record.r#type() {
             v1::EventType::General => EventType::General,
             v1::EventType::FirstCome => EventType::FirstCome,
@@ -234,7 +230,7 @@ impl EventDefinition {
             return Err(DefinitionError::Unsupported("FIRST_COME without stock"));
         }
         let definition = Self {
-            rules_version: record.rules_version,
+            rules,
             event_type,
             title: record.title.clone(),
             content: record.content.clone(),
@@ -381,7 +377,7 @@ mod tests {
         let beacon = BeaconRound { chain_hash: hash.parse().expect("hex"), round: 9 };
         let range = AmountRange::new(1, 9).expect("range");
         EventDefinition {
-            rules_version: RULES_VERSION,
+            rules: Rules::NEWEST,
             event_type: EventType::Raffle,
             title: "t".into(),
             content: String::new(),

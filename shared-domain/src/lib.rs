@@ -18,15 +18,16 @@ mod patch;
 mod public_status;
 mod receipt;
 mod reward;
+mod rules;
 mod value;
 
 pub use approval_draft::ComplianceDraft;
 pub use contact::Contact;
 pub use decide::{
-    CommandOutcome, DecidedCommand, DecidedEntry, Decisions, EventInLane, Fold, Known, LaneState, LogEntry,
-    Undecidable, Weighed, decide,
+    CommandOutcome, DecidedCommand, DecidedEntry, Decisions, EventInLane, Fold, Judged, Known, LaneState,
+    LogEntry, Undecidable, Weighed, decide,
 };
-pub use definition::{Ceiling, DefinitionError, EventDefinition, RULES_VERSION, WrappedKeys};
+pub use definition::{Ceiling, DefinitionError, EventDefinition, WrappedKeys};
 pub use digest::{DIGEST_START, Digest, digest_step, weight_step};
 use draft::check_text;
 pub use draft::{
@@ -48,6 +49,7 @@ pub use receipt::{Receipt, ReceiptError};
 pub use reward::{
     AMOUNT_MAX, AmountRange, BLOCK_PRIZES, Budget, Reward, RewardError, RewardKey, RewardPlace, TargetRange,
 };
+pub use rules::Rules;
 pub use value::{Approval, ContactCollection, EventPeriod, EventType, OptionName, RuleError, Stock};
 
 /// Event id, as in the database and in every URL.

@@ -3,6 +3,7 @@
 
 pub mod auth;
 pub mod clock;
+pub mod compare;
 pub mod config;
 pub mod contact;
 pub mod draw;

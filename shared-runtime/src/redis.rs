@@ -16,6 +16,7 @@ use deadpool_redis::redis::{
     AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, cmd, pipe,
 };
 use deadpool_redis::{Connection, Manager, Pool, PoolError, Runtime};
+use shared_domain::EventId;
 use tokio::time::{Instant, timeout_at};
 
 use self::breaker::Breaker;
@@ -55,6 +56,19 @@ impl RedisArgs {
             redis_pool_size: 4,
         }
     }
+}
+
+/// A value that the database gives and Redis has otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unlike {
+    /// Event; 0 where the key names none.
+    pub event_id: EventId,
+    /// Key, and behind a blank the member of a sorted set.
+    pub key: String,
+    /// What Redis has.
+    pub found: Option<i64>,
+    /// What it should have.
+    pub expected: Option<i64>,
 }
 
 /// Redis did not do it, or did not say so in time.

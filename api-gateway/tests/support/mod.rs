@@ -12,7 +12,7 @@ use api_gateway::{Gateway, GatewayArgs, GatewayParts};
 use e2e::contract::Contract;
 use shared_domain::{
     Approval, ContactCollection, EventDefinition, EventPeriod, EventType, LogEntry, OptionName, Reward,
-    WrappedKeys,
+    Rules, WrappedKeys,
 };
 use shared_proto::{Lane, Topic, TopicNames, v1::log_record::Kind};
 use shared_runtime::auth::{DevKey, Verifier};
@@ -110,7 +110,7 @@ pub fn now() -> i64 {
 /// An open event of internal test; every event has the lane of its own id.
 pub fn definition(id: i64, options: &[(&str, i64)]) -> EventDefinition {
     EventDefinition {
-        rules_version: 1,
+        rules: Rules::NEWEST,
         event_type: if options.is_empty() { EventType::General } else { EventType::FirstCome },
         title: format!("Event {id}"),
         content: "content".to_owned(),

@@ -9,9 +9,9 @@ use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use shared_proto::decode;
 use shared_proto::v1::log_record::Kind;
-use shared_runtime::store::insert_entry_rows;
 use shared_runtime::store::rows::EntryRow;
 use shared_runtime::store::schema::{event_entry, event_stock};
+use shared_runtime::store::{Store, insert_entry_rows};
 use shared_runtime::worker::Batching;
 
 use super::{Bar, Meter, Runs, Sample, Table};
@@ -20,15 +20,15 @@ use crate::log::{append, append_entries, scheduled};
 use crate::process::Process;
 use crate::promises;
 
-const EVENT: i64 = 7;
-const LANE: i32 = 0;
+pub(super) const EVENT: i64 = 7;
+pub(super) const LANE: i32 = 0;
 /// The worker's default.
 pub(super) fn batch_size() -> usize {
     Batching::default().records as usize
 }
 
 /// A topic with one event and its entries, each member once.
-async fn preloaded(name: &str, entries: i64, stock: i64) -> Column {
+pub(super) async fn preloaded(name: &str, entries: i64, stock: i64) -> Column {
     let column = Column::real(name).await;
     append(&column, LANE, EVENT, scheduled(&column, EVENT, stock, LANE)).await;
     let since = Instant::now();
@@ -40,13 +40,26 @@ async fn preloaded(name: &str, entries: i64, stock: i64) -> Column {
 /// Decides the whole topic into a fresh database with the shipped worker. Gives the rows too.
 async fn worker(column: &Column, entries: i64) -> (Sample, Vec<EntryRow>) {
     let (url, store) = column.second_database().await;
-    let process = Process::apply_worker_with(column, &url, "bench", &[]);
+    let sample = first_application(column, (&url, &store), entries).await;
+    let rows = promises::entries(&store, EVENT, LANE).await;
+    assert_eq!(rows.len() as i64, entries);
+    (sample, rows)
+}
+
+/// Decides the whole topic into a database with the shipped worker.
+pub(super) async fn first_application(column: &Column, (url, store): (&str, &Store), entries: i64) -> Sample {
+    let process = Process::apply_worker_with(column, url, "bench", &[]);
+    decided(&process, store, entries).await
+}
+
+/// Measures a process that decides the topic into a database. Joining the group is not what is measured: the clock starts
+/// with the first committed batch.
+pub(super) async fn decided(process: &Process, store: &Store, entries: i64) -> Sample {
     let seq = || async {
         let rows = store.lane_rows().await.expect("lanes");
         rows.iter().find(|r| r.event_id == EVENT).map_or(0, |r| r.seq)
     };
     let until = Instant::now() + Duration::from_secs(300);
-    // Joining the group is not what is measured: the clock starts with the first committed batch.
     let mut first = seq().await;
     while first == 0 {
         assert!(Instant::now() < until, "nothing is decided; the log: {}", process.log());
@@ -58,11 +71,7 @@ async fn worker(column: &Column, entries: i64) -> (Sample, Vec<EntryRow>) {
         assert!(Instant::now() < until, "not all is decided; the log: {}", process.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let sample = meter.stop((entries - first) as u64);
-    drop(process);
-    let rows = promises::entries(&store, EVENT, LANE).await;
-    assert_eq!(rows.len() as i64, entries);
-    (sample, rows)
+    meter.stop((entries - first) as u64)
 }
 
 /// The same rows in the same batches by plain multi-row INSERT, on one connection: by Diesel, or with the worker's own

@@ -8,6 +8,7 @@ pub mod http;
 pub mod memory;
 pub mod my_entries;
 pub mod raffle;
+pub mod replay;
 mod service;
 pub mod streams;
 pub mod winners;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use e2e::bench::{
-    Table, activities, decide, draw, gateway, http, memory, my_entries, raffle, streams, winners,
+    Table, activities, decide, draw, gateway, http, memory, my_entries, raffle, replay, streams, winners,
 };
 
 /// Ours beside the raw ceiling, interleaved; median and range
@@ -18,7 +18,7 @@ struct Cli {
     /// Repetitions of each
     #[arg(long, global = true, default_value_t = 5)]
     repetitions: usize,
-    /// Entries preloaded for parts (a) and (f), activities for (i)
+    /// Entries preloaded for parts (a), (f) and (j), activities for (i)
     #[arg(long, global = true, default_value_t = 200_000)]
     entries: i64,
     /// Requests a run in parts (b) and (g)
@@ -61,6 +61,8 @@ enum Part {
     Streams,
     /// (i) Activities, topic to progress
     Activities,
+    /// (j) Replay of a lane
+    Replay,
     /// The bare route that (b) and (g) compare with
     #[command(hide = true)]
     BareWarp { addr: SocketAddr, answer: PathBuf, route: http::BareRoute },
@@ -111,6 +113,10 @@ async fn main() -> ExitCode {
     if part(|p| matches!(p, Part::Activities)) {
         println!("(i) activities");
         activities::bench(&mut table, cli.repetitions, cli.entries).await;
+    }
+    if part(|p| matches!(p, Part::Replay)) {
+        println!("(j) replay");
+        replay::bench(&mut table, cli.repetitions, cli.entries).await;
     }
     let (text, missed) = table.finish();
     println!("\nmedian (range) of {} repetitions{text}", cli.repetitions);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use shared_proto::v1::log_record::Kind;
 
 use crate::{
-    Approval, BLOCK_PRIZES, Budget, DIGEST_START, Digest, EntryId, EventDefinition, EventId, MemberId,
-    Reward, RewardError, RewardKey, RewardPlace, Stock,
+    Approval, BLOCK_PRIZES, Budget, DIGEST_START, Digest, EntryId, EntryStatus, EventDefinition, EventId,
+    MemberId, Reason, Reward, RewardKey, Stock, digest_step,
 };
 
 /// One record as the fold sees it.
@@ -90,23 +90,33 @@ impl EventInLane {
         }
     }
 
-    /// Amount of the reward of the next winner, `entry`.
-    pub(super) fn next_reward(
-        &self,
-        event: EventId,
-        entry: &EntryId,
-        key: Option<&RewardKey>,
-    ) -> Result<i64, RewardError> {
-        let place = if self.definition.lanes.len() == 1 {
-            RewardPlace::Index(self.lane.wins, self.budget())
-        } else {
-            RewardPlace::Entry(entry)
-        };
-        self.definition.reward.amount(event, place, key)
+    /// Counts the next entry of the lane as it was decided: place, totals, digest and stock. The fold does it for each new
+    /// row; done for rows that are there, it gives the state behind them. `exhausted_at` and mission weights are in no row
+    /// and not counted here.
+    ///
+    /// # Errors
+    /// A total that overflows, or more prizes than there are.
+    pub fn count(&mut self, judged: &Judged) -> Result<(), String> {
+        let lane = &mut self.lane;
+        lane.seq = lane.seq.checked_add(1).ok_or("seq overflows")?;
+        match judged.status {
+            EntryStatus::Win => self.pay(judged.amount)?,
+            EntryStatus::Lose => lane.losses += 1,
+            EntryStatus::Rejected => lane.rejections += 1,
+            EntryStatus::Pending => {}
+        }
+        let Judged { entry_id, status, reason, option, amount } = judged;
+        let lane = &mut self.lane;
+        lane.digest = digest_step(&lane.digest, lane.seq, entry_id, *status, *reason, *option, *amount);
+        if let Some(won) = option {
+            let stock = self.stock.get_mut(usize::from(*won)).ok_or("no such option")?;
+            stock.decrease(1).map_err(|e| e.to_string())?;
+        }
+        Ok(())
     }
 
     /// Counts a winner and the reward.
-    pub(super) fn pay(&mut self, amount: i64) -> Result<(), &'static str> {
+    fn pay(&mut self, amount: i64) -> Result<(), &'static str> {
         let lane = &mut self.lane;
         lane.wins += 1;
         lane.paid = lane.paid.checked_add(amount).ok_or("paid overflows")?;
@@ -115,6 +125,21 @@ impl EventInLane {
         }
         Ok(())
     }
+}
+
+/// What was decided of one entry: what its digest step covers besides the place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judged {
+    /// Entry.
+    pub entry_id: EntryId,
+    /// Outcome.
+    pub status: EntryStatus,
+    /// Why, where it is REJECTED.
+    pub reason: Option<Reason>,
+    /// Option won, by index.
+    pub option: Option<u16>,
+    /// Points won.
+    pub amount: i64,
 }
 
 /// An entry of an earlier batch that a mission may add chances to.

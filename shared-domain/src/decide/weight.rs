@@ -2,8 +2,9 @@
 
 use shared_proto::v1;
 
-use super::{Folder, LogEntry, Outcome, judge};
+use super::{Folder, LogEntry};
 use crate::mission::MISSIONS_MAX;
+use crate::rules::Outcome;
 use crate::{EntryId, EntryStatus, weight_step};
 
 impl Folder<'_> {
@@ -33,7 +34,7 @@ impl Folder<'_> {
             sealed_contact: Vec::new(),
         };
         // By its own position: an entry that is in keeps its place, but chances are no longer added to it.
-        let counts = matches!(judge(event, &entry, None), Outcome::Pending);
+        let counts = matches!(event.definition.rules.judge(event, &entry, None), Outcome::Pending);
         let known = self.known.weighed.get(&key).copied();
         let makes = known.is_none() && !self.new_entries.contains_key(&key);
         if makes {

@@ -5,8 +5,8 @@ use chrono::{DateTime, Datelike, Utc};
 use super::{EventDraft, Violation, mission};
 use crate::draw::DrawRules;
 use crate::{
-    Approval, ContactCollection, EventDefinition, EventPeriod, EventType, OptionName, RULES_VERSION, Reward,
-    RuleError, Stock, WrappedKeys,
+    Approval, ContactCollection, EventDefinition, EventPeriod, EventType, OptionName, Reward, RuleError,
+    Rules, Stock, WrappedKeys,
 };
 
 const TITLE_MAX: usize = 200;
@@ -60,7 +60,7 @@ pub fn check_draft(draft: &EventDraft) -> Result<EventDefinition, Vec<Violation>
         return Err(check.0);
     };
     Ok(EventDefinition {
-        rules_version: RULES_VERSION,
+        rules: Rules::NEWEST,
         event_type: draft.event_type,
         title: draft.title.trim().to_owned(),
         content: draft.content.clone(),

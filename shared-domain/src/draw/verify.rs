@@ -7,7 +7,7 @@ use super::{
     Chains, DrawMethod, DrawPhase, DrawRecord, Entrant, ListDigest, Seed, Selected, Selection, Standing,
     Trust, trust,
 };
-use crate::{EntryId, Hex32, RULES_VERSION};
+use crate::{EntryId, Hex32, Rules};
 
 /// What is checked, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -140,13 +140,16 @@ impl<'r> Verifier<'r> {
     fn start(&mut self, chains: &Chains) {
         let record = self.record;
         let version = record.rules_version;
-        let known = version == RULES_VERSION;
+        let known = Rules::of(version).is_some();
         if known {
             self.add(CheckName::Rules, Passed(format!("version {version}")));
         } else {
             self.add(
                 CheckName::Rules,
-                Failed(format!("this build computes by {RULES_VERSION}, not {version}")),
+                Failed(format!(
+                    "this build does not know version {version}, its newest is {}",
+                    Rules::NEWEST.version()
+                )),
             );
         }
         self.add(CheckName::Record, check_shape(record));

@@ -7,7 +7,7 @@ use shared_domain::draw::{
     BeaconRecord, BeaconRound, Chains, DisqualifiedRecord, DrawMethod, DrawPhase, DrawRecord, Entrant,
     ListDigest, Report, Seed, Selection, Standing, Verifier, needed, trust,
 };
-use shared_domain::{EntryId, EventKeys, Hex32, HexBytes, RULES_VERSION};
+use shared_domain::{EntryId, EventKeys, Hex32, HexBytes, Rules};
 use uuid::Uuid;
 
 /// quicknet's round 123, as drand serves it.
@@ -105,7 +105,7 @@ impl Draw {
             event_id: self.event,
             draw_id: Uuid::from_bytes([7; 16]),
             phase: DrawPhase::Published,
-            rules_version: RULES_VERSION,
+            rules_version: Rules::NEWEST.version(),
             method: self.method,
             commitment: Hex32(seed.commitment(self.event)),
             seed: Some(Hex32(self.seed)),

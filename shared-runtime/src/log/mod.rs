@@ -15,7 +15,7 @@ pub use args::KafkaArgs;
 pub use ends::LogEnds;
 pub use kafka_producer::KafkaProducer;
 pub use kafka_reader::KafkaLaneLog;
-pub use scan::{StartAt, scan, stretches};
+pub use scan::{Block, StartAt, scan, stream, stretches};
 pub use topics::{
     TopicState, check_topics, create_topics, inspect_topics, longest_life, partitions_of, shortest_retention,
 };

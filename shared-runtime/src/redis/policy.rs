@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{RedisClient, RedisUnavailable};
+use super::{RedisClient, RedisUnavailable, Unlike};
 
 /// What Redis says about one event; `None`: the default holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,6 +64,28 @@ impl RedisClient {
             (*id, policy)
         });
         Ok(policies.collect())
+    }
+
+    /// Where the live policies of these events are not these.
+    ///
+    /// # Errors
+    /// As `call`.
+    pub async fn live_policies_unlike(
+        &self,
+        wanted: &[(i64, LivePolicy)],
+    ) -> Result<Vec<Unlike>, RedisUnavailable> {
+        let ids: Vec<i64> = wanted.iter().map(|(event, _)| *event).collect();
+        let there = self.read_live_policies(&ids).await?;
+        let values =
+            |policy: LivePolicy| [policy.limit, policy.raffle_limit, policy.high_traffic.map(i64::from)];
+        let unlike =
+            wanted.iter().flat_map(|(event, policy)| {
+                let found = values(there.get(event).copied().unwrap_or_default());
+                let all = keys(*event).into_iter().zip(found).zip(values(*policy));
+                all.filter(|((_, found), expected)| found != expected)
+                    .map(|((key, found), expected)| Unlike { event_id: *event, key, found, expected })
+            });
+        Ok(unlike.collect())
     }
 
     /// Sets an event's entries per second; `None` goes back to the default.

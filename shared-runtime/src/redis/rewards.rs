@@ -5,13 +5,30 @@ use std::collections::BTreeMap;
 use deadpool_redis::redis::cmd;
 use shared_domain::EventId;
 
-use super::{RedisClient, RedisUnavailable};
+use super::{RedisClient, RedisUnavailable, Unlike};
 
 fn keys(event: EventId) -> [String; 2] {
     [format!("event:reward:count:{event}"), format!("event:reward:sum:{event}")]
 }
 
 impl RedisClient {
+    /// Mirrored totals (rewards, points) that are not these values.
+    ///
+    /// # Errors
+    /// As `call`.
+    pub async fn reward_totals_unlike(
+        &self,
+        totals: &BTreeMap<EventId, (i64, i64)>,
+    ) -> Result<Vec<Unlike>, RedisUnavailable> {
+        let names: Vec<String> = totals.keys().flat_map(|event| keys(*event)).collect();
+        let wanted = totals.iter().flat_map(|(event, (count, sum))| [(*event, *count), (*event, *sum)]);
+        let there = self.mget_i64(&names).await?;
+        let unlike = |((key, (event_id, wanted)), found): ((String, (EventId, i64)), Option<i64>)| {
+            (found != Some(wanted)).then_some(Unlike { event_id, key, found, expected: Some(wanted) })
+        };
+        Ok(names.into_iter().zip(wanted).zip(there).filter_map(unlike).collect())
+    }
+
     /// Puts the mirrored totals (rewards, points) at these values; writes those that differ and gives their number.
     ///
     /// # Errors
@@ -20,22 +37,13 @@ impl RedisClient {
         &self,
         totals: &BTreeMap<EventId, (i64, i64)>,
     ) -> Result<usize, RedisUnavailable> {
-        let names: Vec<String> = totals.keys().flat_map(|event| keys(*event)).collect();
-        let wanted = totals.values().flat_map(|(count, sum)| [*count, *sum]);
-        let there = self.mget_i64(&names).await?;
-        let differ: Vec<(&String, i64)> = names
-            .iter()
-            .zip(wanted)
-            .zip(there)
-            .filter(|((_, wanted), there)| *there != Some(*wanted))
-            .map(|(pair, _)| pair)
-            .collect();
+        let differ = self.reward_totals_unlike(totals).await?;
         if differ.is_empty() {
             return Ok(0);
         }
         let mut write = cmd("MSET");
-        for (name, value) in &differ {
-            write.arg(name).arg(value);
+        for unlike in &differ {
+            write.arg(&unlike.key).arg(unlike.expected);
         }
         self.command::<()>(&write).await?;
         Ok(differ.len())

@@ -16,12 +16,12 @@ mod mysql;
 mod oversight;
 mod pool;
 mod ranking;
+pub mod reading;
 pub mod rows;
 pub mod schema;
 #[allow(clippy::duplicate_mod)]
 mod sqlite;
 
-use diesel_async::AsyncConnection;
 use shared_domain::{EntryId, EntryStatus, EventId, MemberId};
 use shared_proto::Lane;
 
@@ -37,9 +37,8 @@ use pool::Pool;
 
 use self::error_class::StoreError;
 use self::lane_tx::CursorMove;
-use self::rows::{
-    AuditLine, EntryRow, EventRow, LaneRow, MissionTotal, ParkedEvent, ProgressRow, SnapshotRows,
-};
+use self::reading::Standing;
+use self::rows::{AuditLine, EntryRow, EventRow, LaneRow, ParkedEvent, ProgressRow, SnapshotRows};
 use crate::worker::apply::{Applied, ApplyError, Unparked, apply_batch, unpark_block};
 use crate::worker::batch::{LaneBatch, LaneMemory};
 
@@ -256,29 +255,28 @@ impl Store {
         on_connection!(self, |q, conn| q::entries::lanes(conn).await)
     }
 
-    /// Lane rows, cursors and what members did in missions, in one snapshot, for comparing with a replay.
-    pub async fn standing(&self) -> Result<(Vec<LaneRow>, Vec<ProgressRow>, Vec<MissionTotal>), StoreError> {
-        // SQLite: the writers are held off. MySQL: sessions read committed rows, so the level is raised for this one.
-        match &self.pool {
-            Pool::Mysql(pool) => {
-                let mut conn = pool.get().await?;
-                mysql::repeatable_read(&mut conn).await?;
-                conn.transaction(async |tx| {
-                    let (lanes, progress) =
-                        (mysql::entries::lanes(tx).await?, mysql::progress::all(tx).await?);
-                    Ok((lanes, progress, mysql::mission::totals(tx).await?))
-                })
-                .await
+    /// Lane rows, cursors, what members did in missions and what is parked, in one snapshot, for comparing with a replay.
+    pub async fn standing(&self) -> Result<Standing, StoreError> {
+        self.reading().await?.standing().await
+    }
+
+    /// Puts the counters of lanes (wins, losses, rejections, paid, sold out) at what the log gave, where place and digest
+    /// are still those of `rows`. The batches that are being written end first, and the next ones wait. Each goes with its line
+    /// of the audit log. Gives the event and lane of those that were written.
+    pub async fn repair_counters(
+        &self,
+        rows: &[(LaneRow, AuditLine)],
+    ) -> Result<Vec<(EventId, i32)>, StoreError> {
+        in_transaction!(self, |q, tx| {
+            q::erasure::hold_lanes(tx).await?;
+            let mut written = Vec::new();
+            for (row, audit) in rows {
+                if q::compare::set_counters(tx, row).await? {
+                    q::audit::append(tx, audit).await?;
+                    written.push((row.event_id, row.lane));
+                }
             }
-            Pool::Sqlite(pool) => {
-                let mut conn = pool.get().await?;
-                conn.immediate_transaction(async |tx| {
-                    let (lanes, progress) =
-                        (sqlite::entries::lanes(tx).await?, sqlite::progress::all(tx).await?);
-                    Ok((lanes, progress, sqlite::mission::totals(tx).await?))
-                })
-                .await
-            }
-        }
+            Ok::<_, StoreError>(written)
+        })
     }
 }

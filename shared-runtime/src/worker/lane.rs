@@ -1,6 +1,6 @@
 //! One lane in the loop's memory: cursor, buffer, what stands in its way.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -90,8 +90,8 @@ pub(super) struct LaneState {
     pub recovering: Option<Halt>,
     pub memory: LaneMemory,
     pub cancel: CancellationToken,
-    /// Replays: the events that are decided; `None`: all.
-    pub only: Option<Arc<HashSet<EventId>>>,
+    /// Replays: the events that are decided, and the offset up to which; `None`: all, to the end.
+    pub only: Option<Arc<HashMap<EventId, i64>>>,
     /// Events to park at their next record.
     pub park: BTreeMap<EventId, String>,
     /// Batch size while a failing record is looked for.
@@ -180,7 +180,7 @@ impl LaneState {
                 let entry = LogEntry { offset, event_id, kind: Kind::Activity(activity) };
                 Item::Record(Arc::new(BatchRecord { entry, bytes: record.payload }), record.timestamp)
             }
-            Ok((event_id, _)) if self.only.as_ref().is_some_and(|only| !only.contains(&event_id)) => {
+            Ok((event_id, _)) if !self.decides(event_id, offset) => {
                 Item::Passed { offset, bytes: record.payload }
             }
             Ok((event_id, kind)) => Item::Record(
@@ -192,6 +192,11 @@ impl LaneState {
         });
         self.oldest.get_or_insert_with(Instant::now);
         Ok(())
+    }
+
+    fn decides(&self, event: EventId, offset: i64) -> bool {
+        let until = |only: &Arc<HashMap<EventId, i64>>| only.get(&event).is_some_and(|until| offset < *until);
+        self.only.as_ref().is_none_or(until)
     }
 
     /// Offset that the buffer wants next.

@@ -7,6 +7,7 @@ pub mod batch;
 pub mod cursor;
 mod lane;
 mod lane_store;
+pub(crate) mod plan;
 mod replay;
 mod role;
 mod run;

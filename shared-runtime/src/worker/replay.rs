@@ -6,11 +6,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use shared_domain::EventId;
-use shared_proto::v1::log_record::Kind;
-use shared_proto::{Lane, decode};
+use shared_proto::Lane;
 
+use super::plan::{self, LanePlan};
 use crate::config::StartError;
-use crate::log::{KafkaArgs, scan};
+use crate::log::KafkaArgs;
 use crate::store::Store;
 
 /// What a replay knows before it begins.
@@ -18,68 +18,37 @@ use crate::store::Store;
 pub struct Replay {
     /// Offsets that are read of each lane; lanes that are not named are not read at all.
     pub stretches: HashMap<Lane, Range<i64>>,
-    /// The events that each lane schedules within its stretch: those are decided. Of an event that was scheduled before,
-    /// nothing can be decided, and its records are passed over.
-    pub events: HashMap<Lane, Arc<HashSet<EventId>>>,
+    /// The events that each lane schedules within its stretch, and the offset up to which they are decided: the first that is
+    /// parked, else none. Of an event that was scheduled before nothing can be decided, and its records are passed over.
+    pub events: HashMap<Lane, Arc<HashMap<EventId, i64>>>,
     /// Offsets of the records that were given up: a replay meets them before the word that gave them up.
     pub given_up: HashMap<Lane, Arc<HashSet<i64>>>,
 }
 
-enum Found {
-    Scheduled(EventId),
-    Rejected { command_id: Vec<u8>, offset: i64 },
-}
-
 impl Replay {
-    /// Reads the stretches once, for the events that they schedule (of these only `one`, if it is named) and for `Rejected`
-    /// records, of which it keeps those that took effect in `live`: whether a record was parked at that moment is not in the
-    /// log. Errors: the log or the database does not answer.
+    /// Reads the stretches once, for the events that they schedule (of these only `one`, if it is named) and for the records
+    /// that an operator gave up in `live`. `parked`: the first record that waits there, of events that are parked. Errors:
+    /// the log or the database does not answer.
     pub async fn prepare(
         kafka: &KafkaArgs,
         live: &Store,
         stretches: BTreeMap<Lane, Range<i64>>,
+        parked: &HashMap<(EventId, i32), i64>,
         one: Option<EventId>,
     ) -> Result<Self, StartError> {
-        let found = scan(kafka, stretches.clone(), |payload| match decode(payload) {
-            Ok((event, Kind::Scheduled(_))) => Some(Found::Scheduled(event)),
-            Ok((_, Kind::Rejected(rejected))) => {
-                Some(Found::Rejected { command_id: rejected.command_id, offset: rejected.offset })
-            }
-            _ => None,
-        });
-        let (mut events, mut rejected): (HashMap<Lane, HashSet<EventId>>, Vec<_>) = Default::default();
-        for (lane, found) in found.await? {
-            match found {
-                Found::Scheduled(event) if one.is_none_or(|one| one == event) => {
-                    events.entry(lane).or_default().insert(event);
-                }
-                Found::Scheduled(_) => {}
-                Found::Rejected { command_id, offset } => rejected.push((lane, command_id, offset)),
-            }
-        }
-        let ids: Vec<Vec<u8>> = rejected.iter().map(|(_, command_id, _)| command_id.clone()).collect();
-        let applied: HashSet<(Vec<u8>, i32)> = live
-            .commands_in_effect(&ids)
-            .await
-            .map_err(|error| StartError::unreachable("DATABASE_URL", error))?
-            .into_iter()
-            .collect();
-        let mut given_up: HashMap<Lane, HashSet<i64>> = HashMap::new();
-        for (lane, command_id, offset) in rejected {
-            if applied.contains(&(command_id, lane.partition)) {
-                given_up.entry(lane).or_default().insert(offset);
-            }
-        }
-        let given_up = given_up.into_iter().map(|(lane, offsets)| (lane, Arc::new(offsets))).collect();
-        let events = stretches
-            .keys()
-            .map(|lane| (lane.clone(), Arc::new(events.remove(lane).unwrap_or_default())))
-            .collect();
+        let plans = plan::read(kafka, &stretches).await?;
+        let given_up = plan::given_up(&plans, live).await?;
+        let decided = |(lane, plan): (&Lane, &LanePlan)| {
+            let wanted = plan.scheduled.iter().filter(|event| one.is_none_or(|one| one == **event));
+            let until = |event: EventId| parked.get(&(event, lane.partition)).copied().unwrap_or(i64::MAX);
+            (lane.clone(), Arc::new(wanted.map(|event| (*event, until(*event))).collect()))
+        };
+        let events = plans.iter().map(decided).collect();
         Ok(Self { stretches: stretches.into_iter().collect(), events, given_up })
     }
 
     /// Whether a lane (by its number) decides an event.
     pub fn decides(&self, event: EventId, partition: i32) -> bool {
-        self.events.iter().any(|(lane, events)| lane.partition == partition && events.contains(&event))
+        self.events.iter().any(|(lane, events)| lane.partition == partition && events.contains_key(&event))
     }
 }

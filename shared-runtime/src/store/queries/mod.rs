@@ -19,6 +19,7 @@ macro_rules! insert_in_chunks {
 
 pub mod audit;
 pub mod command;
+pub mod compare;
 pub mod contact;
 pub mod desk;
 pub mod draw;

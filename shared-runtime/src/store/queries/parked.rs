@@ -1,5 +1,7 @@
 //! Parked events: what an operator sees and asks for.
 
+use std::collections::HashMap;
+
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use shared_domain::EventId;
@@ -52,6 +54,17 @@ pub async fn list(conn: &mut Conn) -> Result<Vec<ParkedEvent>, StoreError> {
             unpark_requested,
         })
         .collect())
+}
+
+/// The first record that waits, by event and lane. While an unpark goes on this is how far it has come.
+pub async fn first_offsets(conn: &mut Conn) -> Result<HashMap<(EventId, i32), i64>, StoreError> {
+    use parked_record as p;
+    let rows: Vec<(EventId, i32, Option<i64>)> = p::table
+        .group_by((p::event_id, p::lane))
+        .select((p::event_id, p::lane, diesel::dsl::min(p::log_offset)))
+        .load(conn)
+        .await?;
+    Ok(rows.into_iter().filter_map(|(event, lane, first)| Some(((event, lane), first?))).collect())
 }
 
 /// Asks the lanes' workers to decide an event's parked records. Returns the number of lanes it is parked in.

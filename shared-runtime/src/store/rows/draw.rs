@@ -89,7 +89,7 @@ impl DrawRow {
             phase: Self::phase_code(DrawPhase::Scheduled),
             requested: false,
             publish: false,
-            rules_version: i32::try_from(definition.rules_version).unwrap_or(i32::MAX),
+            rules_version: i32::try_from(definition.rules.version()).unwrap_or(i32::MAX),
             method: i16::from(rules.method == DrawMethod::Arrival),
             max_winners: definition.max_winners.unwrap_or(0),
             max_alternates: rules.alternates.into(),

@@ -1,4 +1,8 @@
-//! `event-system replay`: decides the log again into an empty database and compares lane by lane (DESIGN section 10).
+//! `event-system replay`: decides the log again into an empty database and compares lane by lane (DESIGN section 10); or the
+//! end of it in memory, before a rollout.
+
+mod compare;
+pub mod shadow;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -8,19 +12,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use shared_domain::{EntryStatus, EventId};
+use shared_domain::EventId;
 use shared_proto::{Lane, Topic};
 use shared_runtime::clock::{Clock, SystemClock};
 use shared_runtime::config::{ConfigError, StartError};
 use shared_runtime::keys::{DecisionKeyArgs, RewardKeys};
 use shared_runtime::log::producer::Producer;
 use shared_runtime::log::{KafkaArgs, KafkaProducer, StartAt, stretches};
-use shared_runtime::store::rows::{EntryRow, LaneRow, MissionTotal, ProgressRow};
+use shared_runtime::store::rows::{LaneRow, ProgressRow};
 use shared_runtime::store::{DatabaseArgs, Store, migrate};
 use shared_runtime::telemetry::TelemetryArgs;
 use shared_runtime::worker::{Batching, Replay, Role, RoleParts};
 use tokio_util::sync::CancellationToken;
 
+use self::compare::{NOT_COMPARED, compare, compare_missions, of_interest};
 use crate::Failure;
 use crate::lanes::unreachable;
 
@@ -28,13 +33,11 @@ use crate::lanes::unreachable;
 const EVENT_TOPICS: &[Topic] = &[Topic::Apply, Topic::Raffle];
 /// Counted behind the events, so that every definition is there.
 const ACTIVITY_TOPICS: &[Topic] = &[Topic::Activity];
-/// Rows that are compared at once.
-const BLOCK: i64 = 2_000;
 
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
     /// Empty database to decide into; its tables are made here
-    #[arg(long, required_unless_present = "dry_run")]
+    #[arg(long, required_unless_present_any = ["dry_run", "shadow"])]
     into: Option<String>,
     /// Where to begin in every lane: `beginning` (of what the log still has), an offset, or a time (RFC 3339). Events that
     /// were scheduled before are named and not compared
@@ -46,6 +49,13 @@ pub struct ReplayArgs {
     /// Say what would be read and compared, and do nothing
     #[arg(long)]
     dry_run: bool,
+    /// Decide the latest records of every lane by this binary in memory and compare with the live rows, before a rollout;
+    /// nothing is written
+    #[arg(long, conflicts_with_all = ["into", "from", "dry_run"])]
+    shadow: bool,
+    /// With --shadow: how many records of each lane
+    #[arg(long, value_name = "RECORDS", default_value_t = 100_000, requires = "shadow", value_parser = clap::value_parser!(i64).range(1..))]
+    last: i64,
     /// Give up when no lane moves for this long
     #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
     stall: Duration,
@@ -86,10 +96,26 @@ pub async fn run(args: ReplayArgs) -> Result<ExitCode, Failure> {
     args.telemetry.init()?;
     let live = Store::of(&args.database)?;
     let keys = RewardKeys::new(args.decision_key.read_if_set()?);
+    if args.shadow {
+        return shadow::run(
+            &live,
+            &args.kafka,
+            (keys, args.batching.records as usize),
+            args.last,
+            args.event,
+        )
+        .await;
+    }
     let producer = Arc::new(KafkaProducer::connect(&args.kafka).await?);
-    let (live_lanes, live_progress, live_missions) = live.standing().await.map_err(unreachable)?;
+    let standing = live.standing().await.map_err(unreachable)?;
+    if let Some(one) = args.event
+        && of_interest(&standing.lanes, Some(one)).next().is_none()
+    {
+        return Err(ConfigError::new("--event", format_args!("no event {one} was scheduled")).into());
+    }
     let activity_topic = args.kafka.topics().name(Topic::Activity);
-    let (activities, events): (BTreeMap<Lane, i64>, BTreeMap<Lane, i64>) = live_progress
+    let (activities, events): (BTreeMap<Lane, i64>, BTreeMap<Lane, i64>) = standing
+        .progress
         .iter()
         .filter(|r| r.log_id == producer.log_id() && r.next_offset > 0)
         .map(|r| (Lane::new(r.topic.clone(), r.partition_id), r.next_offset))
@@ -102,9 +128,10 @@ pub async fn run(args: ReplayArgs) -> Result<ExitCode, Failure> {
     };
     let activities = stretches(&args.kafka, activities, activities_from).await?;
     let goal: BTreeMap<Lane, Range<i64>> = events.clone().into_iter().chain(activities.clone()).collect();
-    let replay = Arc::new(Replay::prepare(&args.kafka, &live, goal.clone(), args.event).await?);
+    let replay = Replay::prepare(&args.kafka, &live, goal.clone(), &standing.parked, args.event);
+    let replay = Arc::new(replay.await?);
     let Some(into) = args.into.as_ref().filter(|_| !args.dry_run) else {
-        return Ok(tell(&goal, &replay, &live_lanes, args.event));
+        return Ok(tell(&goal, &replay, &standing.lanes, args.event));
     };
     let target = empty_database(&args.database, into, producer.log_id(), &goal).await?;
     // What was erased since is in the log still; it does not come back here.
@@ -113,8 +140,8 @@ pub async fn run(args: ReplayArgs) -> Result<ExitCode, Failure> {
     let again = Again { args: &args, target: &target, producer, replay: Arc::clone(&replay), keys };
     again.run(EVENT_TOPICS, &events).await?;
     again.run(ACTIVITY_TOPICS, &activities).await?;
-    let missions = compare_missions(&target, &live_missions, &replay).await?;
-    compare(&live, &target, &live_lanes, &replay, args.event, missions).await
+    let missions = compare_missions(&target, &standing.missions, &replay).await?;
+    compare(&live, &target, &standing, &replay, args.event, missions).await
 }
 
 /// A database with tables and nothing else, its cursors where the stretches begin.
@@ -169,10 +196,28 @@ fn tell(
     ExitCode::SUCCESS
 }
 
-const NOT_COMPARED: &str = "scheduled before the start, not compared";
+/// Says how far a command is, and how fast: twice a second at most.
+pub struct Progress {
+    started: Instant,
+    told: Option<Instant>,
+}
 
-fn of_interest(live: &[LaneRow], one: Option<EventId>) -> impl Iterator<Item = &LaneRow> {
-    live.iter().filter(move |row| row.is_scheduled && one.is_none_or(|one| one == row.event_id))
+impl Progress {
+    /// It begins.
+    pub fn new() -> Self {
+        Self { started: Instant::now(), told: None }
+    }
+
+    /// So many records are done.
+    pub fn tell(&mut self, done: i64, of: i64) {
+        if done < of && self.told.is_some_and(|at| at.elapsed() < Duration::from_millis(500)) {
+            return;
+        }
+        self.told = Some(Instant::now());
+        let rate = done as f64 / self.started.elapsed().as_secs_f64().max(0.001);
+        let left = Duration::from_secs_f64((of - done) as f64 / rate.max(1.0)).as_secs();
+        println!("{done} of {of} records, {rate:.0}/s, {left} s left");
+    }
 }
 
 /// Deciding again.
@@ -205,7 +250,7 @@ impl Again<'_> {
         let token = stop.clone();
         let worker = tokio::spawn(role.run(parts, token, Duration::from_secs(15)));
         let records: i64 = goal.values().map(|stretch| stretch.end - stretch.start).sum();
-        let (started, mut moved, mut last) = (Instant::now(), Instant::now(), -1);
+        let (mut progress, mut moved, mut last) = (Progress::new(), Instant::now(), -1);
         let outcome = loop {
             let rows = target.progress_rows().await.map_err(unreachable)?;
             let at = |lane: &Lane| {
@@ -219,8 +264,7 @@ impl Again<'_> {
             }
             if done != last {
                 (last, moved) = (done, Instant::now());
-                let rate = done as f64 / started.elapsed().as_secs_f64().max(0.001);
-                println!("{done} of {records} records, {rate:.0}/s");
+                progress.tell(done, records);
             } else if moved.elapsed() > args.stall || worker.is_finished() {
                 break Err(Failure::Check(format!(
                     "replay stands still at {done} of {records} records; see its log"
@@ -235,98 +279,4 @@ impl Again<'_> {
             Err(error) => Err(Failure::Check(format!("replay ended: {error}"))),
         }
     }
-}
-
-/// Says of each mission of the events that were decided whether both databases agree on what members did; gives how many do
-/// not.
-async fn compare_missions(decided: &Store, live: &[MissionTotal], replay: &Replay) -> Result<usize, Failure> {
-    let again = decided.mission_totals().await.map_err(unreachable)?;
-    let mut different = 0;
-    for total in live.iter().filter(|total| replay.events.values().any(|e| e.contains(&total.event_id))) {
-        let key = (total.event_id, total.mission_index);
-        let other = again.iter().find(|other| (other.event_id, other.mission_index) == key);
-        if other != Some(total) {
-            different += 1;
-            let shown = |total: &MissionTotal| format!("{} members, {} done", total.members, total.completed);
-            let other = other.map_or_else(|| "nobody".to_owned(), shown);
-            println!("event {} mission {}: DIFFERS, live {}, replay {other}", key.0, key.1, shown(total));
-        }
-    }
-    Ok(different)
-}
-
-/// Says of each lane whether both databases agree.
-async fn compare(
-    live: &Store,
-    decided: &Store,
-    live_lanes: &[LaneRow],
-    replay: &Replay,
-    one: Option<EventId>,
-    missions: usize,
-) -> Result<ExitCode, Failure> {
-    let decided_lanes = decided.lane_rows().await.map_err(unreachable)?;
-    let (mut equal, mut different, mut parked, mut left_out) = (0, 0, 0, 0);
-    for row in of_interest(live_lanes, one) {
-        let (event, lane) = (row.event_id, row.lane);
-        let other = decided_lanes.iter().find(|d| (d.event_id, d.lane) == (event, lane));
-        if !replay.decides(event, lane) {
-            left_out += 1;
-            println!("event {event} lane {lane}: {NOT_COMPARED}");
-        } else if row.is_parked() {
-            parked += 1;
-            println!("event {event} lane {lane}: parked, not compared");
-        } else if other.is_some_and(|d| (d.seq, &d.digest) == (row.seq, &row.digest)) {
-            equal += 1;
-        } else {
-            different += 1;
-            let found = other.map_or_else(|| "missing".to_owned(), |d| format!("{} entries", d.seq));
-            println!("event {event} lane {lane}: DIFFERS, live {} entries, replay {found}", row.seq);
-            match first_difference(live, decided, event, lane).await? {
-                Some(seq) => println!("event {event} lane {lane}: the first row that differs is seq {seq}"),
-                None => {
-                    println!("event {event} lane {lane}: every row agrees; the lane's own row was changed")
-                }
-            }
-        }
-    }
-    println!("{equal} lanes equal, {different} different, {parked} parked, {left_out} not compared");
-    if different == 0 && missions == 0 {
-        Ok(ExitCode::SUCCESS)
-    } else {
-        Err(Failure::Check("the digests differ".to_owned()))
-    }
-}
-
-/// The first place whose row is not the same on both sides, or is there on one alone.
-async fn first_difference(
-    live: &Store,
-    decided: &Store,
-    event: EventId,
-    lane: i32,
-) -> Result<Option<i64>, Failure> {
-    let mut after = 0;
-    loop {
-        let ours = live.entries_of_lane(event, lane, None, after, BLOCK).await.map_err(unreachable)?;
-        let theirs = decided.entries_of_lane(event, lane, None, after, BLOCK).await.map_err(unreachable)?;
-        for n in 0..ours.len().max(theirs.len()) {
-            match (ours.get(n), theirs.get(n)) {
-                (Some(a), Some(b)) if same_outcome(a, b) => after = a.seq,
-                (a, b) => return Ok(a.into_iter().chain(b).map(|row| row.seq).min()),
-            }
-        }
-        if ours.is_empty() {
-            return Ok(None);
-        }
-    }
-}
-
-/// What the digest covers. An entry that is PENDING by the log has been drawn since, in the database alone.
-fn same_outcome(live: &EntryRow, decided: &EntryRow) -> bool {
-    let what = |row: &EntryRow| (row.seq, row.entry_id.clone(), row.log_offset);
-    let outcome = |row: &EntryRow| (row.status, row.reason, row.option_index, row.reward_amount);
-    let chances = |row: &EntryRow| row.missions;
-    let drawn = decided.status == i16::from(EntryStatus::Pending.code());
-    what(live) == what(decided)
-        && chances(live) == chances(decided)
-        && (drawn || outcome(live) == outcome(decided))
 }
