@@ -22,7 +22,6 @@ mod server;
 mod server_connection;
 #[cfg(test)]
 mod tests;
-mod trace;
 
 pub use cors::Cors;
 pub use json::part_of_body;
@@ -35,4 +34,3 @@ pub use request::Request;
 pub use response::{Response, StreamError, sse_event, sse_heartbeat};
 pub use router::Router;
 pub use server::{Drained, serve};
-pub use trace::{new_traceparent, valid_traceparent};
