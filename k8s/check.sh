@@ -25,7 +25,7 @@ elif command -v go >/dev/null; then
   render=("$tools/bin/kustomize" build)
 else die 'kustomize, kubectl or Go is needed'; fi
 
-for overlay in overlays/*/; do
+for overlay in overlays/*/ tests/*/; do
   out="$work/$(basename "$overlay").yaml"
   "${render[@]}" "$overlay" >"$out"
   "$tools/bin/kubernetes-validate" --strict "$out" >"$work/said" 2>&1 || { cat "$work/said"; die "$overlay is not valid"; }

@@ -77,11 +77,17 @@ impl Admin {
             key,
             now,
         });
-        let admin = self.clone();
+        let (admin, trace) = (self.clone(), request.trace());
         async move {
             let work = admin.work(asked?, status, change);
             match tokio::spawn(work).await {
-                Ok(answer) => answer.map_err(problem::of_command),
+                Ok(answer) => {
+                    let answered = answer.map_err(problem::of_command)?;
+                    if let Some(Changed::Command(command)) = &answered.changed {
+                        trace.made_command(command.command_id);
+                    }
+                    Ok(answered)
+                }
                 Err(died) => {
                     tracing::error!(%died, "a change died");
                     Err(Problem::internal())

@@ -20,6 +20,7 @@ use shared_runtime::store::commands::{Change, Changed, CommandError, StaffReques
 use shared_runtime::store::error_class::StoreError;
 use shared_runtime::store::rows::OutboxRow;
 use shared_runtime::store::{CLOSED, STOCK_ADDED, Store};
+use shared_runtime::traces::Publishing;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -252,13 +253,11 @@ impl<P: Producer> Inner<P> {
     async fn publish_row(&self, row: &OutboxRow) -> Result<(), EventError> {
         let lane = Lane::new(row.topic.clone(), row.lane);
         let key = row.event_id.to_string();
-        let record = ToProduce {
-            lane: &lane,
-            key: key.as_bytes(),
-            value: &row.record,
-            headers: &[(EVENT_ID, &key), (REQUEST_ID, &row.request_id)],
-        };
-        let produced = self.producer.produce(record).await;
+        let headers = [(EVENT_ID, &*key), (REQUEST_ID, &*row.request_id)];
+        let publishing = Publishing::root(&lane).of_command(&row.command_id);
+        let headers = publishing.headers(&headers);
+        let record = ToProduce { lane: &lane, key: key.as_bytes(), value: &row.record, headers: &headers };
+        let produced = publishing.ended(self.producer.produce(record).await);
         produced.map_err(|error| EventError::Produce(row.ordinal, error))?;
         self.store.mark_published(row, self.clock.now_ms()).await?;
         metrics::counter!("event_outbox_published_total", "kind" => row.kind.clone()).increment(1);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use shared_runtime::config::ConfigError;
 use shared_runtime::http::{HttpLimits, Problem, Response, Router};
+use shared_runtime::traces::Callers;
 use warp::http::Method;
 
 use crate::{Admin, commands, deletion, desk, docs, draws, events, stats, winners};
@@ -78,5 +79,6 @@ pub(crate) fn router(admin: Arc<Admin>, limits: HttpLimits) -> Result<Router<Adm
         .route(Method::GET, "/admin/v1/parked", commands::parked, docs::parked())
         .route(Method::POST, "/admin/v1/parked/{event_id}/unpark", commands::unpark, docs::unpark(limit))
         .route(Method::GET, "/admin/v1/audit", desk::audit, docs::audit())
-        .documented(docs::ABOUT))
+        .documented(docs::ABOUT)
+        .traced(Callers::Staff))
 }

@@ -13,10 +13,11 @@ use shared_domain::{
     ActivityReport, EventId, MAX_AGE_MS, MemberId, Millis, MissionType, SELF_REPORTED_MAX_AGE_MS, Violation,
 };
 use shared_proto::v1::log_record::Kind;
-use shared_proto::{Lane, REQUEST_ID, SCHEMA_VERSION, TRACEPARENT, lane_of_member};
+use shared_proto::{Lane, REQUEST_ID, SCHEMA_VERSION, lane_of_member};
 use shared_runtime::http::{Params, Problem, Request, Response, part_of_body};
 use shared_runtime::log::producer::{ProduceError, Producer, ToProduce};
 use shared_runtime::redis::Decision;
+use shared_runtime::traces::RequestTrace;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -136,7 +137,7 @@ pub(crate) async fn post<P: Producer>(
     let own = caller.member.map(|member| member.member_id);
     // The body may have taken its time: what is stamped is what is open now.
     let intake = Intake { snapshot: edge.snapshots.get()?, now: edge.clock.now_ms(), trusted, own };
-    let trace = Trace { request_id: request.request_id().to_owned(), traceparent: request.traceparent() };
+    let trace = Trace { request_id: request.request_id().to_owned(), part_of: request.trace() };
     if body.get("activities").is_none() {
         return one(edge, intake, body, trace).await;
     }
@@ -272,7 +273,7 @@ impl Intake {
 #[derive(Clone)]
 struct Trace {
     request_id: String,
-    traceparent: String,
+    part_of: RequestTrace,
 }
 
 /// Hands activities to the log and awaits its acknowledgements, in their order, whoever hangs up meanwhile. What counts
@@ -308,17 +309,11 @@ async fn produce<P: Producer>(edge: &Edge<P>, activity: &Taken, trace: &Trace) -
     let (id, accepted_at) = (activity.activity_id.into_bytes(), activity.accepted_at);
     let record = activity.report.to_record(id, accepted_at, &activity.counts_for);
     let value = shared_proto::encode(NO_EVENT, Kind::Activity(record));
-    let record = ToProduce {
-        lane: &lane,
-        key: &member.to_be_bytes(),
-        value: &value,
-        headers: &[
-            (SCHEMA_VERSION, SCHEMA_VERSION_TEXT),
-            (REQUEST_ID, &trace.request_id),
-            (TRACEPARENT, &trace.traceparent),
-        ],
-    };
-    let offset = edge.producer.produce(record).await?;
+    let headers = [(SCHEMA_VERSION, SCHEMA_VERSION_TEXT), (REQUEST_ID, &*trace.request_id)];
+    let publishing = trace.part_of.publish(&lane);
+    let headers = publishing.headers(&headers);
+    let record = ToProduce { lane: &lane, key: &member.to_be_bytes(), value: &value, headers: &headers };
+    let offset = publishing.ended(edge.producer.produce(record).await)?;
     edge.activities_accepted.increment(1);
     if let Some(backlog) = &edge.backlog {
         backlog.acked(&lane, offset, record.size());

@@ -9,13 +9,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared_domain::{Contact, EntryId, EventId, EventType, MemberId, Millis, Receipt, Violation};
 use shared_proto::v1::{self, log_record::Kind};
-use shared_proto::{
-    EVENT_ID, REQUEST_ID, SCHEMA_VERSION, SUPPORTED_SCHEMA_VERSION, TRACEPARENT, lane_of_member,
-};
+use shared_proto::{EVENT_ID, REQUEST_ID, SCHEMA_VERSION, SUPPORTED_SCHEMA_VERSION, lane_of_member};
 use shared_runtime::http::{Params, Problem, Request, Response};
 use shared_runtime::log::producer::{ProduceError, Producer, ToProduce};
 use shared_runtime::redis::Decision;
 use shared_runtime::store::rows::EntryRow;
+use shared_runtime::traces::RequestTrace;
 use utoipa::ToSchema;
 
 use crate::Edge;
@@ -113,7 +112,7 @@ pub(crate) async fn post<P: Producer>(
         asked,
         sealed_contact,
         request_id: request.request_id().to_owned(),
-        traceparent: request.traceparent(),
+        trace: request.trace(),
     };
     // A client that hangs up drops this handler; what is on its way to the log is finished all the same.
     let published = AssertUnwindSafe(Finished::new(publish.run(chosen))).catch_unwind().await;
@@ -273,7 +272,7 @@ struct Publish<P> {
     asked: RequestHash,
     sealed_contact: Vec<u8>,
     request_id: String,
-    traceparent: String,
+    trace: RequestTrace,
 }
 
 impl<P: Producer> Publish<P> {
@@ -292,18 +291,15 @@ impl<P: Producer> Publish<P> {
             }),
         );
         let lane = &facts.lanes[self.lane];
-        let record = ToProduce {
-            lane,
-            key: self.entry_id.as_bytes(),
-            value: &value,
-            headers: &[
-                (SCHEMA_VERSION, SCHEMA_VERSION_TEXT),
-                (EVENT_ID, &facts.event_id_text),
-                (REQUEST_ID, &self.request_id),
-                (TRACEPARENT, &self.traceparent),
-            ],
-        };
-        let offset = edge.producer.produce(record).await?;
+        let headers = [
+            (SCHEMA_VERSION, SCHEMA_VERSION_TEXT),
+            (EVENT_ID, &*facts.event_id_text),
+            (REQUEST_ID, &*self.request_id),
+        ];
+        let publishing = self.trace.publish(lane);
+        let headers = publishing.headers(&headers);
+        let record = ToProduce { lane, key: self.entry_id.as_bytes(), value: &value, headers: &headers };
+        let offset = publishing.ended(edge.producer.produce(record).await)?;
         edge.accepted.increment(1);
         if let Some(backlog) = &edge.backlog {
             backlog.acked(lane, offset, record.size());

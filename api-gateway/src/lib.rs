@@ -43,6 +43,7 @@ use shared_runtime::log::producer::Producer;
 use shared_runtime::redis::{LeasedRateLimit, MemberRateLimit, Presence, RedisClient};
 use shared_runtime::service;
 use shared_runtime::store::Store;
+use shared_runtime::traces::Callers;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -319,7 +320,8 @@ impl<P: Producer> Gateway<P> {
             .route(Method::POST, "/v1/entries/{entry_id}/claim", claim::post, docs::claim(limit))
             .route(Method::GET, "/v1/members/me/entries", my_entries::list, docs::my_entries())
             .route(Method::GET, "/v1/ranking", ranking::get, docs::ranking())
-            .documented(docs::ABOUT))
+            .documented(docs::ABOUT)
+            .traced(Callers::Strangers))
     }
 
     /// Starts what runs beside the requests, for the life of the process: the snapshot's refresher (component

@@ -185,3 +185,16 @@ async fn a_lapsed_approval_refuses_at_the_gateway_and_another_opens_it_again() {
     edge.until("POST", path, &edge.token(3), 202, "APPLIED").await;
     edge.until("GET", "/v1/events/1", "", 200, "R-3").await;
 }
+
+#[tokio::test]
+async fn a_process_that_does_not_trace_makes_up_no_context_and_passes_a_clients_on() {
+    let edge = Edge::start(vec![(1, definition(1, &[("DEFAULT", 9)]))], args()).await;
+    let recorded = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let zero = recorded.replace("00f067aa0ba902b7", "0000000000000000");
+    for (member, sent) in [(1, None), (2, Some(recorded)), (3, Some(&*zero)), (4, Some("x"))] {
+        let header = sent.map(|sent| format!("traceparent: {sent}\r\n")).unwrap_or_default();
+        edge.enter(1, &format!("{}{header}", edge.token(member)), "").await.is(202, "APPLIED");
+    }
+    let found = edge.log.traceparents.lock().unwrap().clone();
+    assert_eq!(found, [None, Some(recorded.to_owned()), None, None]);
+}

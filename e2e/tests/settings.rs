@@ -134,6 +134,19 @@ fn cases(folder: &Path) -> Vec<Case> {
         (ALL, "SHUTDOWN_BUDGET", text("long"), "SHUTDOWN_BUDGET"),
         (ALL, "LOG", text("info,=="), "LOG"),
         (ALL, "LOG_FORMAT", text("xml"), "LOG_FORMAT"),
+        // Traces.
+        (ALL, "OTEL_EXPORTER_OTLP_ENDPOINT", text(""), "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        (ALL, "OTEL_EXPORTER_OTLP_ENDPOINT", text("collector:4318"), "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        (ALL, "OTEL_EXPORTER_OTLP_ENDPOINT", text("grpc://collector:4317"), "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        (
+            ALL,
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            text("http://me:secret@collector:4318"),
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+        ),
+        (ALL, "TRACE_SAMPLE_RATIO", text("1.5"), "TRACE_SAMPLE_RATIO"),
+        (ALL, "TRACE_SAMPLE_RATIO", text("NaN"), "TRACE_SAMPLE_RATIO"),
+        (ALL, "TRACE_SAMPLE_RATIO", text("1%"), "TRACE_SAMPLE_RATIO"),
         // Their own.
         (&[WORKER, SERVE], "BATCH_RECORDS", text("0"), "BATCH_RECORDS"),
         (&[WORKER, SERVE], "BATCH_RECORDS", text("1.5"), "BATCH_RECORDS"),

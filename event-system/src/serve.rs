@@ -41,5 +41,5 @@ pub async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
         });
         Ok(())
     };
-    Ok(service::run(args.service, start).await?)
+    Ok(service::run(env!("CARGO_PKG_NAME"), args.service, start).await?)
 }

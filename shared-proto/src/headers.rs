@@ -6,7 +6,7 @@ pub const SCHEMA_VERSION: &str = "schema-version";
 pub const EVENT_ID: &str = "event-id";
 /// Id of the HTTP request that made the record.
 pub const REQUEST_ID: &str = "x-request-id";
-/// W3C trace context.
+/// W3C trace context, version 00; only where there is one.
 pub const TRACEPARENT: &str = "traceparent";
 /// Dead letters: topic the record was read from.
 pub const DLT_TOPIC: &str = "dlt-topic";

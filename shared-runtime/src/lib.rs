@@ -16,4 +16,5 @@ pub mod redis;
 pub mod service;
 pub mod store;
 pub mod telemetry;
+pub mod traces;
 pub mod worker;

@@ -17,9 +17,13 @@ use crate::config::{ConfigError, StartError};
 use crate::http::{Router, ServingThreads, serve_on};
 use crate::lifecycle::{Lifecycle, LifecycleArgs, OpsArgs, healthcheck, serve_ops};
 use crate::telemetry::TelemetryArgs;
+use crate::traces::TraceArgs;
 
 /// The listener cuts what is left at the end of its budget; it needs a moment more to say so.
 const CUTTING: Duration = Duration::from_secs(1);
+
+/// How long the last spans may take, at most; the drain budget where that is less.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// What sets one binary apart.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +47,8 @@ pub struct ServiceArgs {
     lifecycle: LifecycleArgs,
     #[command(flatten)]
     telemetry: TelemetryArgs,
+    #[command(flatten)]
+    traces: TraceArgs,
 }
 
 #[derive(Debug, Parser)]
@@ -90,7 +96,7 @@ pub async fn main<A: Args>(
         return if healthcheck(ops.ops_addr).await { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     let own = cli.own;
-    match run(cli.service, async |process| start(own, process).await).await {
+    match run(binary.name, cli.service, async |process| start(own, process).await).await {
         Ok(code) => code,
         Err(error) => error.exit(binary.name),
     }
@@ -101,13 +107,16 @@ fn command<A: Args>(binary: Binary) -> clap::Command {
     OpsArgs::with_default(command, binary.ops_addr)
 }
 
-/// Logs, signals and the ops listener; then `start`, which opens what the process needs and spawns its tasks; then
-/// until SIGTERM, a failure, and the drain. Errors: what `start` says, an ops address that cannot be bound.
+/// Logs, traces under the program's name, signals and the ops listener; then `start`, which opens what the process needs
+/// and spawns its tasks; then until SIGTERM, a failure, and the drain. Errors: what `start` says, an ops address that cannot
+/// be bound.
 pub async fn run(
+    name: &'static str,
     args: ServiceArgs,
     start: impl AsyncFnOnce(&Process) -> Result<(), StartError>,
 ) -> Result<ExitCode, StartError> {
     let metrics = args.telemetry.init()?;
+    let traces = args.traces.start(name, env!("CARGO_PKG_VERSION"))?;
     let life = args.lifecycle.build();
     life.listen_for_signals().map_err(|error| StartError::unreachable("SIGTERM", error))?;
     let (ops, ops_addr) = bind("OPS_ADDR", args.ops.ops_addr).await?;
@@ -118,8 +127,15 @@ pub async fn run(
     start(&process).await?;
     starting.ready();
     let code = process.life.run().await;
+    let drain = process.life.drain_budget();
     let work = process.at_end.into_inner().unwrap_or_else(PoisonError::into_inner);
-    futures::future::join_all(work).await;
+    // Beside that work, so that a collector that hangs adds nothing to it.
+    let spans = async {
+        if let Some(traces) = traces {
+            traces.close(drain.min(LAST_SPANS)).await;
+        }
+    };
+    futures::join!(futures::future::join_all(work), spans);
     drop(ops.await);
     Ok(code)
 }

@@ -46,7 +46,7 @@ impl LaneLog for MemoryLog {
             Some(offset) if (offset as usize) < self.records.len() => {
                 self.next = Some(offset + 1);
                 let payload = self.records[offset as usize].clone();
-                LogEvent::Record(Record { lane: lane(), offset, payload, timestamp: None })
+                LogEvent::Record(Record { lane: lane(), offset, payload, timestamp: None, trace: None })
             }
             _ => std::future::pending().await,
         }

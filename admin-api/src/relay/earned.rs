@@ -7,6 +7,7 @@ use shared_proto::{EVENT_ID, Lane};
 use shared_runtime::log::producer::{Producer, ToProduce};
 use shared_runtime::store::error_class::StoreError;
 use shared_runtime::store::rows::EarnedRow;
+use shared_runtime::traces::Publishing;
 
 use super::{EventError, Inner};
 
@@ -69,9 +70,11 @@ impl<P: Producer> Inner<P> {
     async fn produce_earned(&self, row: &EarnedRow) -> Result<(), EventError> {
         let lane = Lane::new(row.topic.clone(), row.lane);
         let key = row.event_id.to_string();
-        let record =
-            ToProduce { lane: &lane, key: key.as_bytes(), value: &row.record, headers: &[(EVENT_ID, &key)] };
-        let produced = self.producer.produce(record).await;
+        let headers = [(EVENT_ID, &*key)];
+        let publishing = Publishing::root(&lane);
+        let headers = publishing.headers(&headers);
+        let record = ToProduce { lane: &lane, key: key.as_bytes(), value: &row.record, headers: &headers };
+        let produced = publishing.ended(self.producer.produce(record).await);
         produced.map(drop).map_err(|error| EventError::Produce(row.outbox_id, error))
     }
 }

@@ -14,7 +14,7 @@ use shared_domain::{
     Approval, ContactCollection, EventDefinition, EventPeriod, EventType, LogEntry, OptionName, Reward,
     Rules, WrappedKeys,
 };
-use shared_proto::{Lane, Topic, TopicNames, v1::log_record::Kind};
+use shared_proto::{Lane, TRACEPARENT, Topic, TopicNames, v1::log_record::Kind};
 use shared_runtime::auth::{DevKey, Verifier};
 use shared_runtime::clock::{Clock, SharedRandom, SystemClock, SystemRandom};
 use shared_runtime::embedded::{BacklogGuard, FakeRedis};
@@ -38,6 +38,8 @@ pub const HOUR: i64 = 3_600_000;
 /// A log in memory; `fail` is what the next records meet, `held` makes them wait.
 pub struct TestLog {
     lanes: Mutex<BTreeMap<i32, Vec<Vec<u8>>>>,
+    /// `traceparent` of each record that was produced, in their order.
+    pub traceparents: Mutex<Vec<Option<String>>>,
     pub fail: Mutex<Option<ProduceError>>,
     held: watch::Sender<bool>,
     /// Records that wait.
@@ -48,6 +50,7 @@ impl Default for TestLog {
     fn default() -> Self {
         Self {
             lanes: Mutex::default(),
+            traceparents: Mutex::default(),
             fail: Mutex::default(),
             held: watch::Sender::new(false),
             waiting: watch::Sender::new(0),
@@ -98,7 +101,9 @@ impl Producer for TestLog {
         self.held.subscribe().wait_for(|held| !held).await.unwrap();
         self.waiting.send_modify(|waiting| *waiting -= 1);
         assert!(record.headers.iter().all(|(_, value)| value.is_ascii() && !value.is_empty()));
-        assert_eq!(record.headers.len(), 4);
+        let traceparent = record.headers.iter().find(|(name, _)| *name == TRACEPARENT);
+        self.traceparents.lock().unwrap().push(traceparent.map(|(_, value)| (*value).to_owned()));
+        assert_eq!(record.headers.len(), 3 + usize::from(traceparent.is_some()));
         Ok(self.append(record.lane.partition, record.value))
     }
 }

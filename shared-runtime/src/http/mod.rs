@@ -23,7 +23,6 @@ mod server_connection;
 mod serving_threads;
 #[cfg(test)]
 mod tests;
-mod trace;
 
 pub use cors::Cors;
 pub use json::part_of_body;
@@ -37,4 +36,3 @@ pub use response::{Response, StreamError, sse_event, sse_heartbeat};
 pub use router::Router;
 pub use server::{Drained, serve, serve_on};
 pub use serving_threads::ServingThreads;
-pub use trace::{new_traceparent, valid_traceparent};

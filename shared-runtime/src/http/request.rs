@@ -8,8 +8,10 @@ use futures::{Stream, StreamExt};
 use http::{HeaderMap, HeaderValue, Method, header};
 use serde::de::DeserializeOwned;
 use shared_domain::Violation;
+use shared_proto::TRACEPARENT;
 
-use super::{HttpLimits, Problem, json, request_id, trace};
+use super::{HttpLimits, Problem, json, request_id};
+use crate::traces::RequestTrace;
 
 /// The client went away in the middle of its body.
 pub(super) struct Aborted;
@@ -32,6 +34,8 @@ pub struct Request {
     /// The headers.
     pub headers: HeaderMap,
     request_id: HeaderValue,
+    /// Its span, where it has one.
+    pub(super) trace: RequestTrace,
     /// None: it has none.
     body: Option<BodyStream>,
     body_limit: usize,
@@ -59,7 +63,8 @@ impl Request {
     ) -> Self {
         let request_id = request_id::of(&headers);
         let (body_limit, body_timeout) = (limits.body_limit, limits.body_read_timeout);
-        Self { method, path, query, headers, request_id, body, body_limit, body_timeout }
+        let trace = RequestTrace::default();
+        Self { method, path, query, headers, request_id, trace, body, body_limit, body_timeout }
     }
 
     /// A request that came over no socket, for tests of handlers.
@@ -119,9 +124,12 @@ impl Request {
         if unknown.is_empty() { Ok(()) } else { Err(Problem::invalid_request(unknown)) }
     }
 
-    /// A W3C `traceparent` for what this request causes: the client's trace, or a new one.
-    pub fn traceparent(&self) -> String {
-        trace::new_traceparent(self.header("traceparent"))
+    /// What the records that this request makes are part of: its span; else the client's trace, if it named one.
+    pub fn trace(&self) -> RequestTrace {
+        if self.trace.is_recorded() {
+            return self.trace.clone();
+        }
+        RequestTrace::passed_on(self.header(TRACEPARENT))
     }
 
     /// Reads the whole body. Errors: 413 above `limit` bytes (announced or not), 408 when it does not arrive in time,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 use futures::poll;
 use http::{HeaderValue, Method, header};
+use shared_proto::TRACEPARENT;
 use tokio_util::sync::CancellationToken;
 
 use super::gate::{Gate, Inside};
@@ -17,6 +18,7 @@ use super::openapi::{self, Document};
 use super::{About, Cors, HttpLimits, Operation, Params, Problem, Request, Response, request_id};
 use crate::config::ConfigError;
 use crate::telemetry::{catch_panic, catch_panics};
+use crate::traces::{Callers, ListenerTraces, RequestTrace};
 
 type Answer = Result<Response, Problem>;
 type Handler<S> = Box<dyn Fn(Arc<S>, Request, Params) -> BoxFuture<'static, Answer> + Send + Sync>;
@@ -45,6 +47,8 @@ pub struct Router<S> {
     /// Ends event streams.
     draining: CancellationToken,
     document: Document,
+    /// None: no request is traced.
+    traces: Option<ListenerTraces>,
 }
 
 impl<S> std::fmt::Debug for Router<S> {
@@ -66,7 +70,13 @@ impl<S: Send + Sync + 'static> Router<S> {
             limits,
             draining: CancellationToken::new(),
             document: Document::default(),
+            traces: None,
         })
+    }
+
+    /// Requests have spans, where the process traces.
+    pub fn traced(self, callers: Callers) -> Self {
+        Self { traces: ListenerTraces::of(callers), ..self }
     }
 
     /// Event streams end when this is cancelled.
@@ -126,11 +136,16 @@ impl<S: Send + Sync + 'static> Router<S> {
     /// keeps it small: it is moved several times on its way through warp and hyper.
     pub(super) fn dispatch(
         self: Arc<Self>,
-        request: Request,
+        mut request: Request,
     ) -> impl Future<Output = warp::reply::Response> + Send + use<S> {
         let started = Instant::now();
         let id = request.request_id_value().clone();
         let origin = self.cors.allowed(&request.headers);
+        let trace = match &self.traces {
+            Some(traces) => traces.begin(&request.method, || request.header(TRACEPARENT)),
+            None => RequestTrace::default(),
+        };
+        request.trace = trace.clone();
         let (index, begun) = self.begin(request, origin.as_ref());
         async move {
             let entry = index.map(|index| &self.entries[index]);
@@ -143,6 +158,7 @@ impl<S: Send + Sync + 'static> Router<S> {
             self.cors.mark(origin, response.headers_mut());
             let metrics = entry.map_or(&self.no_route, |entry| &entry.metrics);
             metrics.record(response.status(), response.code(), started.elapsed());
+            trace.answered(entry.map(|entry| entry.pattern), response.status(), response.code());
             response.into_warp(&self.draining)
         }
     }

@@ -8,15 +8,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, StreamConsumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::Message;
+use rdkafka::message::{Headers as _, Message};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
-use shared_proto::Lane;
+use shared_proto::{Lane, TRACEPARENT};
 use tokio::sync::mpsc;
 
 use super::args::KafkaArgs;
 use super::reader::{LaneLog, LogEvent, Record};
 use crate::config::StartError;
+use crate::traces::{self, SpanContext};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -25,6 +26,8 @@ pub struct KafkaLaneLog {
     consumer: Arc<StreamConsumer<Forwarding>>,
     events: mpsc::UnboundedReceiver<LogEvent>,
     log_id: String,
+    /// Whether headers are looked at.
+    traced: bool,
 }
 
 struct Forwarding {
@@ -93,7 +96,7 @@ impl KafkaLaneLog {
             .ok_or_else(|| unreachable("no broker answers".to_owned()))?;
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics).map_err(|e| unreachable(e.to_string()))?;
-        Ok(Self { consumer, events, log_id })
+        Ok(Self { consumer, events, log_id, traced: traces::is_on() })
     }
 }
 
@@ -113,6 +116,7 @@ impl LaneLog for KafkaLaneLog {
                         offset: message.offset(),
                         payload: Bytes::copy_from_slice(message.payload().unwrap_or_default()),
                         timestamp: message.timestamp().to_millis(),
+                        trace: if self.traced { trace_of(&message) } else { None },
                     }),
                     Err(KafkaError::MessageConsumption(
                         RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,
@@ -211,6 +215,12 @@ impl LaneLog for KafkaLaneLog {
             tracing::warn!("the consumer did not close in time");
         }
     }
+}
+
+/// The span that made a record, if its trace is recorded.
+fn trace_of(message: &impl Message) -> Option<Box<SpanContext>> {
+    let header = message.headers()?.iter().find(|header| header.key == TRACEPARENT)?;
+    traces::sampled(header.value?)
 }
 
 fn list_of(lanes: &[Lane]) -> TopicPartitionList {

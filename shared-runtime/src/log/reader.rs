@@ -5,6 +5,8 @@ use std::future::Future;
 use bytes::Bytes;
 use shared_proto::Lane;
 
+use crate::traces::SpanContext;
+
 /// One record as it was read.
 #[derive(Debug, Clone)]
 pub struct Record {
@@ -16,6 +18,8 @@ pub struct Record {
     pub payload: Bytes,
     /// When it was appended or made, ms.
     pub timestamp: Option<i64>,
+    /// The span that made it, where its trace is recorded and this process traces.
+    pub trace: Option<Box<SpanContext>>,
 }
 
 /// What a log tells its reader.

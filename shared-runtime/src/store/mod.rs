@@ -107,6 +107,14 @@ impl Store {
         Self::open(args, args.database_url.as_deref().ok_or_else(required)?)
     }
 
+    /// The database's name in OpenTelemetry's conventions; MariaDB is asked as a MySQL.
+    pub fn system(&self) -> &'static str {
+        match self.pool {
+            Pool::Mysql(_) => "mysql",
+            Pool::Sqlite(_) => "sqlite",
+        }
+    }
+
     /// Asks the database for an answer.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.progress_rows().await.map(|_| ())

@@ -28,6 +28,10 @@ impl ActivityStore {
 impl LaneStore for ActivityStore {
     const HOLDS: LaneKind = LaneKind::Activities;
 
+    fn system(&self) -> &'static str {
+        self.store.system()
+    }
+
     async fn progress_of(&self, lane: &Lane) -> Result<Vec<ProgressRow>, StoreError> {
         self.store.progress_of(lane).await
     }

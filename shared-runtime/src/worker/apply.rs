@@ -74,6 +74,19 @@ pub enum ApplyError {
     Store(#[from] StoreError),
 }
 
+impl ApplyError {
+    /// For tools.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Fenced => "fenced",
+            Self::Undecidable(_) => "undecidable",
+            Self::ChangedOutsideTheLog { .. } => "changed_outside_the_log",
+            Self::RewardKey { .. } => "reward_key",
+            Self::Store(_) => "database",
+        }
+    }
+}
+
 impl From<diesel::result::Error> for ApplyError {
     fn from(error: diesel::result::Error) -> Self {
         Self::Store(error.into())

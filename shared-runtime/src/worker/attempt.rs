@@ -15,6 +15,7 @@ use crate::clock::{SharedClock, SharedRandom};
 use crate::log::producer::{Producer, ToProduce};
 use crate::store::error_class::{ErrorClass, StoreError};
 use crate::store::lane_tx::CursorMove;
+use crate::traces::BatchSpan;
 
 /// A record that goes to the dead letters.
 #[derive(Debug, Clone)]
@@ -53,6 +54,27 @@ pub enum Attempted {
     Cancelled,
 }
 
+impl Attempted {
+    /// For tools.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Done(_) => "committed",
+            Self::DoneBefore => "found_committed",
+            Self::FenceLost => "fence_lost",
+            Self::Failing { .. } => "failing",
+            Self::ChangedOutsideTheLog(_) => "changed_outside_the_log",
+            Self::KeyRefused(_) => "key_refused",
+            Self::Refused(_) => "refused",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether the batch is in the database.
+    pub(crate) fn is_committed(&self) -> bool {
+        matches!(self, Self::Done(_) | Self::DoneBefore)
+    }
+}
+
 /// What attempts need.
 pub struct Attempts<S, P> {
     /// Store.
@@ -75,6 +97,7 @@ impl<S: LaneStore, P: Producer> Attempts<S, P> {
         dead: &[DeadLetter],
         memory: &LaneMemory,
         cancel: &CancellationToken,
+        span: &BatchSpan,
     ) -> Attempted {
         // Acknowledged before the cursor passes them: a crash doubles a dead letter, never loses one.
         for letter in dead {
@@ -87,7 +110,10 @@ impl<S: LaneStore, P: Producer> Attempts<S, P> {
             if cancel.is_cancelled() {
                 return Attempted::Cancelled;
             }
-            match self.store.apply(batch, memory, self.clock.now_ms()).await {
+            let transaction = span.transaction(self.store.system());
+            let outcome = self.store.apply(batch, memory, self.clock.now_ms()).await;
+            transaction.ended(outcome.as_ref().err().map(ApplyError::name));
+            match outcome {
                 Ok(applied) => {
                     memory.remember_entries(applied.entries.iter().copied());
                     for (event, definition) in &applied.definitions {

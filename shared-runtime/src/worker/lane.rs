@@ -16,6 +16,7 @@ use super::batch::{BatchRecord, LaneBatch, LaneMemory};
 use super::cursor::Halt;
 use super::lane_store::LaneKind;
 use crate::log::reader::Record;
+use crate::traces::{Linked, SpanContext};
 
 /// When a batch is cut.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -35,7 +36,7 @@ impl Default for Batching {
 }
 
 enum Item {
-    Record(Arc<BatchRecord>, Option<i64>),
+    Record(Arc<BatchRecord>, Option<i64>, Option<Box<SpanContext>>),
     /// Of an event that is not decided here.
     Passed {
         offset: i64,
@@ -59,7 +60,7 @@ impl Item {
 
     fn offset(&self) -> i64 {
         match self {
-            Self::Record(r, _) => r.entry.offset,
+            Self::Record(r, ..) => r.entry.offset,
             Self::Dead { letter, .. } => letter.offset,
             Self::Passed { offset, .. } | Self::Newer { offset, .. } => *offset,
         }
@@ -71,6 +72,7 @@ pub(super) struct Cut {
     pub batch: LaneBatch,
     pub dead: Vec<DeadLetter>,
     pub timestamp: Option<i64>,
+    pub linked: Linked,
 }
 
 /// One lane that is ours.
@@ -144,7 +146,7 @@ impl LaneState {
 
     pub fn oldest_timestamp(&self) -> Option<i64> {
         self.buffer.iter().chain(&self.in_flight).find_map(|item| match item {
-            Item::Record(_, timestamp) => *timestamp,
+            Item::Record(_, timestamp, _) => *timestamp,
             _ => None,
         })
     }
@@ -178,7 +180,8 @@ impl LaneState {
             Ok((_, Kind::Activity(activity))) => {
                 let event_id = activity.member_id;
                 let entry = LogEntry { offset, event_id, kind: Kind::Activity(activity) };
-                Item::Record(Arc::new(BatchRecord { entry, bytes: record.payload }), record.timestamp)
+                let entry = Arc::new(BatchRecord { entry, bytes: record.payload });
+                Item::Record(entry, record.timestamp, record.trace)
             }
             Ok((event_id, _)) if !self.decides(event_id, offset) => {
                 Item::Passed { offset, bytes: record.payload }
@@ -186,6 +189,7 @@ impl LaneState {
             Ok((event_id, kind)) => Item::Record(
                 Arc::new(BatchRecord { entry: LogEntry { offset, event_id, kind }, bytes: record.payload }),
                 record.timestamp,
+                record.trace,
             ),
             Err(DecodeError::Undecodable(reason)) => Item::dead(offset, record.payload, reason),
             Err(DecodeError::NewerSchema(version)) => Item::Newer { offset, version },
@@ -232,6 +236,7 @@ impl LaneState {
         let mut dead = Vec::new();
         let mut last = None;
         let mut timestamp = None;
+        let mut linked = Linked::default();
         let mut dead_run = self.dead_run;
         while self.in_flight.len() < self.limit {
             match self.buffer.front() {
@@ -259,10 +264,13 @@ impl LaneState {
                         dead.push(letter.clone());
                     }
                 }
-                Some(Item::Record(record, at)) => {
+                Some(Item::Record(record, at, trace)) => {
                     dead_run = 0;
                     last = Some((record.entry.offset, record.bytes.clone()));
                     timestamp = timestamp.or(*at);
+                    if let Some(trace) = trace {
+                        linked.add(trace);
+                    }
                     records.push(Arc::clone(record));
                 }
             }
@@ -280,7 +288,7 @@ impl LaneState {
             records,
             park: self.park.clone(),
         };
-        Ok(Cut { batch, dead, timestamp })
+        Ok(Cut { batch, dead, timestamp, linked })
     }
 
     /// The batch in flight is in the database.
@@ -321,14 +329,14 @@ impl LaneState {
     /// The event of the single record that is at the front.
     pub fn front_event(&self) -> Option<(EventId, i64)> {
         match self.buffer.front() {
-            Some(Item::Record(record, _)) => Some((record.entry.event_id, record.entry.offset)),
+            Some(Item::Record(record, ..)) => Some((record.entry.event_id, record.entry.offset)),
             _ => None,
         }
     }
 
     /// The record at the front goes to the dead letters.
     pub fn bury_front(&mut self, reason: String) {
-        if let Some(Item::Record(record, _)) = self.buffer.front() {
+        if let Some(Item::Record(record, ..)) = self.buffer.front() {
             let (offset, bytes) = (record.entry.offset, record.bytes.clone());
             self.buffer[0] = Item::dead(offset, bytes, reason);
         }

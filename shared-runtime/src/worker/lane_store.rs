@@ -33,6 +33,10 @@ impl LaneKind {
 pub trait LaneStore: Clone + Send + Sync + 'static {
     /// What its lanes hold.
     const HOLDS: LaneKind = LaneKind::Events;
+    /// The database's name in OpenTelemetry's conventions.
+    fn system(&self) -> &'static str {
+        "other_sql"
+    }
     /// Cursors of one lane, whatever the log.
     fn progress_of(&self, lane: &Lane) -> impl Future<Output = Result<Vec<ProgressRow>, StoreError>> + Send;
     /// Makes a cursor.
@@ -67,6 +71,10 @@ pub trait LaneStore: Clone + Send + Sync + 'static {
 }
 
 impl LaneStore for Store {
+    fn system(&self) -> &'static str {
+        Store::system(self)
+    }
+
     async fn progress_of(&self, lane: &Lane) -> Result<Vec<ProgressRow>, StoreError> {
         Store::progress_of(self, lane).await
     }

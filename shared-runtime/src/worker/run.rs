@@ -27,6 +27,7 @@ use crate::embedded::{BacklogGuard, ReaderPosition};
 use crate::keys::RewardKeys;
 use crate::log::producer::Producer;
 use crate::log::reader::{LaneLog, LogEvent};
+use crate::traces::BatchSpan;
 
 const TICK: Duration = Duration::from_millis(100);
 const BETWEEN_TRIES: Duration = Duration::from_secs(1);
@@ -273,7 +274,10 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
                 (self.attempts.clone(), state.memory.clone(), state.cancel.clone());
             let epoch = state.epoch;
             self.jobs.spawn(async move {
-                let mut outcome = attempts.batch(&cut.batch, &cut.dead, &memory, &cancel).await;
+                let (offsets, records) = (cut.batch.from..cut.batch.to, cut.batch.records.len());
+                let span = BatchSpan::begin(&cut.batch.lane, offsets, records, cut.linked);
+                let mut outcome = attempts.batch(&cut.batch, &cut.dead, &memory, &cancel, &span).await;
+                span.ended(outcome.name(), outcome.is_committed());
                 if let Attempted::Done(applied) = &mut outcome {
                     observe(&cut.batch.lane, applied, cut.timestamp, attempts.clock.now_ms());
                     for record in
