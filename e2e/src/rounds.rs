@@ -26,6 +26,12 @@ impl Figures {
         self.count(name, value);
         self
     }
+
+    /// With all of another's behind these.
+    pub fn and(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
 }
 
 impl fmt::Display for Figures {

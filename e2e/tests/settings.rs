@@ -96,6 +96,8 @@ fn cases(folder: &Path) -> Vec<Case> {
         (ALL, "KAFKA_BROKERS", text("(unset)"), "KAFKA_BROKERS"),
         (ALL, "KAFKA_SECURITY_PROTOCOL", text("ssl"), "KAFKA_SECURITY_PROTOCOL"),
         (ALL, "KAFKA_SESSION_TIMEOUT", text("-1s"), "KAFKA_SESSION_TIMEOUT"),
+        (ALL, "KAFKA_GROUP_INSTANCE_ID", text("worker/0"), "KAFKA_GROUP_INSTANCE_ID"),
+        (ALL, "KAFKA_GROUP_INSTANCE_ID", text(""), "KAFKA_GROUP_INSTANCE_ID"),
         (ALL, "KAFKA_MESSAGE_TIMEOUT", text("3 apples"), "KAFKA_MESSAGE_TIMEOUT"),
         (ALL, "MIN_LOG_RETENTION", text("week"), "MIN_LOG_RETENTION"),
         (ALL, "ALLOW_UNSAFE_LOG", text("perhaps"), "ALLOW_UNSAFE_LOG"),

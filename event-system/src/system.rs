@@ -270,6 +270,8 @@ async fn start_embedded(args: &mut SystemArgs) -> Result<(FakeRedis, MockLog), S
     args.redis.redis_url = Some(redis.url());
     args.kafka.kafka_brokers = Some(log.bootstrap_servers().to_owned());
     args.kafka.kafka_session_timeout = Duration::from_secs(6);
+    // The log ends with this process: nobody comes back to it.
+    args.kafka.kafka_group_instance_id = None;
     if args.auth.auth_jwks.is_none() && args.auth.auth_dev_key_file.is_none() {
         args.auth.auth_dev_key_file = Some(dev_key_path(&args.data_dir));
         DevKey::read_or_create(&dev_key_path(&args.data_dir)).map_err(|e| bad(&e))?;

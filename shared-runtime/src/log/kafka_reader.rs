@@ -20,14 +20,28 @@ use crate::config::StartError;
 use crate::traces::{self, SpanContext};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Peers hear by their next heartbeat that lanes are free, so this bounds how long a hand-over waits.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How long a member that leaves waits to be let go.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A member of a consumer group.
 pub struct KafkaLaneLog {
     consumer: Arc<StreamConsumer<Forwarding>>,
     events: mpsc::UnboundedReceiver<LogEvent>,
     log_id: String,
+    membership: Membership,
     /// Whether headers are looked at.
     traced: bool,
+}
+
+/// Who this is in its group.
+struct Membership {
+    group: String,
+    /// Its own, of no other process.
+    client_id: String,
+    /// Its name, which outlives the process (static membership).
+    instance_id: Option<String>,
 }
 
 struct Forwarding {
@@ -46,9 +60,13 @@ impl ConsumerContext for Forwarding {
             _ => LogEvent::Revoked { lanes, lost: consumer.assignment_lost() },
         };
         let closing = self.closing.load(Ordering::Acquire);
-        if closing && matches!(event, LogEvent::Revoked { .. }) {
-            // Nobody will answer any more, and librdkafka waits for the answer before it closes.
-            report(consumer.incremental_unassign(list), "unassign while closing");
+        // Nobody will answer any more, and librdkafka waits for the answer before it leaves or closes.
+        match event {
+            LogEvent::Revoked { .. } if closing => {
+                report(consumer.incremental_unassign(list), "unassign while closing");
+            }
+            _ if closing => report(consumer.incremental_assign(list), "assign while closing"),
+            _ => {}
         }
         if self.events.send(event).is_err() && !closing {
             tracing::error!("a rebalance arrived after the loop had ended");
@@ -72,7 +90,10 @@ impl KafkaLaneLog {
             .set("group.id", group)
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("session.timeout.ms", args.kafka_session_timeout.as_millis().to_string())
-            .set("heartbeat.interval.ms", (args.kafka_session_timeout.as_millis() / 4).to_string())
+            .set(
+                "heartbeat.interval.ms",
+                HEARTBEAT.min(args.kafka_session_timeout / 4).as_millis().to_string(),
+            )
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             // The database is the offset authority: an offset outside the log is an alarm, never a reset.
@@ -83,6 +104,14 @@ impl KafkaLaneLog {
             .set("fetch.queue.backoff.ms", "10")
             .set("queued.min.messages", "20000")
             .set("queued.max.messages.kbytes", "8192");
+        if let Some(name) = &args.kafka_group_instance_id {
+            config.set("group.instance.id", name);
+        }
+        let membership = Membership {
+            group: group.to_owned(),
+            client_id: config.get("client.id").unwrap_or_default().to_owned(),
+            instance_id: args.kafka_group_instance_id.clone(),
+        };
         let (sender, events) = mpsc::unbounded_channel();
         let context = Forwarding { events: sender, closing: AtomicBool::new(false) };
         let consumer: StreamConsumer<Forwarding> =
@@ -96,7 +125,61 @@ impl KafkaLaneLog {
             .ok_or_else(|| unreachable("no broker answers".to_owned()))?;
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics).map_err(|e| unreachable(e.to_string()))?;
-        Ok(Self { consumer, events, log_id, traced: traces::is_on() })
+        Ok(Self { consumer, events, log_id, membership, traced: traces::is_on() })
+    }
+
+    /// Why this client can do nothing more, if that is so.
+    fn broken(&self) -> Option<String> {
+        let (code, text) = self.consumer.client().fatal_error()?;
+        Some(match &self.membership {
+            Membership { group, instance_id: Some(name), .. }
+                if code == RDKafkaErrorCode::FencedInstanceId =>
+            {
+                format!(
+                    "KAFKA_GROUP_INSTANCE_ID: another process has joined {group} as {name}, and has the lanes of this one now"
+                )
+            }
+            _ => text,
+        })
+    }
+}
+
+impl Membership {
+    /// Waits until the group does not know this process any more. librdkafka leaves in the background; what is closed before that
+    /// may never leave (a static member does not at all, KIP-345), and its lanes would lie idle until its session ends.
+    async fn let_go(self, consumer: Arc<StreamConsumer<Forwarding>>) {
+        let deadline = tokio::time::Instant::now() + LEAVE_TIMEOUT;
+        let member = Arc::new(self);
+        loop {
+            let (asking, client) = (member.clone(), consumer.clone());
+            let known = tokio::task::spawn_blocking(move || {
+                let groups = client.fetch_group_list(Some(&asking.group), LEAVE_TIMEOUT / 3)?;
+                let mut members = groups.groups().iter().flat_map(|group| group.members());
+                KafkaResult::Ok(members.any(|m| m.client_id() == asking.client_id))
+            })
+            .await;
+            match known {
+                Ok(Ok(false)) => return,
+                // The mock log has no such request; its groups end with the process.
+                Ok(Err(error))
+                    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnsupportedFeature) =>
+                {
+                    return;
+                }
+                _ if tokio::time::Instant::now() < deadline => {
+                    // Polled, so that a rebalance that is under way can end.
+                    drop(tokio::time::timeout(Duration::from_millis(20), consumer.recv()).await);
+                }
+                _ => {
+                    let group = &member.group;
+                    tracing::warn!(
+                        group,
+                        "the group still knows this member: its lanes wait for the end of its session"
+                    );
+                    return;
+                }
+            }
+        }
     }
 }
 
@@ -122,6 +205,9 @@ impl LaneLog for KafkaLaneLog {
                         RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,
                     )) => return LogEvent::OffsetLost,
                     Err(error) => {
+                        if let Some(why) = self.broken() {
+                            return LogEvent::Broken(why);
+                        }
                         metrics::counter!("event_consumer_errors_total").increment(1);
                         tracing::warn!(%error, "reading the log failed; the client goes on by itself");
                     }
@@ -139,11 +225,9 @@ impl LaneLog for KafkaLaneLog {
             tokio::task::spawn_blocking(move || {
                 lanes
                     .into_iter()
-                    .map(|lane| {
-                        consumer
-                            .fetch_watermarks(&lane.topic, lane.partition, CALL_TIMEOUT)
-                            .map(|(low, high)| (lane, low, high))
-                            .map_err(|e| e.to_string())
+                    .map(|lane| match ends(&consumer, &lane) {
+                        Ok((low, high)) => Ok((lane, low, high)),
+                        Err(error) => Err(error.to_string()),
                     })
                     .collect()
             })
@@ -207,6 +291,9 @@ impl LaneLog for KafkaLaneLog {
 
     async fn close(self) {
         self.consumer.context().closing.store(true, Ordering::Release);
+        if self.broken().is_none() {
+            self.membership.let_go(self.consumer.clone()).await;
+        }
         // Closing polls until the group has let go of us; bounded, because a broker may be gone.
         let closed =
             tokio::time::timeout(CALL_TIMEOUT, tokio::task::spawn_blocking(move || drop(self.consumer)))
@@ -221,6 +308,19 @@ impl LaneLog for KafkaLaneLog {
 fn trace_of(message: &impl Message) -> Option<Box<SpanContext>> {
     let header = message.headers()?.iter().find(|header| header.key == TRACEPARENT)?;
     traces::sampled(header.value?)
+}
+
+/// The first offset of a lane, and the one behind its last.
+fn ends(consumer: &StreamConsumer<Forwarding>, lane: &Lane) -> KafkaResult<(i64, i64)> {
+    let ask = || consumer.fetch_watermarks(&lane.topic, lane.partition, CALL_TIMEOUT);
+    let (low, high) = ask()?;
+    if low < high {
+        return Ok((low, high));
+    }
+    // librdkafka asks for the two ends apart. Of an error in one and an answer to the other it may make what an empty lane answers,
+    // one offset twice, which would look like a gap or a shorter log. Neither end ever falls.
+    let (low_again, high_again) = ask()?;
+    Ok((low.min(low_again), high.max(high_again)))
 }
 
 fn list_of(lanes: &[Lane]) -> TopicPartitionList {

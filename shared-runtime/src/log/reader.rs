@@ -38,6 +38,8 @@ pub enum LogEvent {
     Record(Record),
     /// A position is outside the log: every lane must be checked again.
     OffsetLost,
+    /// The reader is of no use any more, and why: it must be closed.
+    Broken(String),
 }
 
 /// A group member's view of a log.

@@ -85,6 +85,7 @@ pub struct Worker<L, S, P> {
     epoch: u64,
     parks: VecDeque<(Instant, EventId)>,
     ticks: u64,
+    broken: Option<String>,
 }
 
 impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
@@ -114,14 +115,15 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
             epoch: 0,
             parks: VecDeque::new(),
             ticks: 0,
+            broken: None,
         }
     }
 
-    /// Runs until `shutdown`, then drains within `budget`.
+    /// Runs until `shutdown`, then drains within `budget`. Errors: the log is of no use any more.
     pub async fn run(mut self, shutdown: CancellationToken, budget: Duration) -> anyhow::Result<()> {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
+        while self.broken.is_none() {
             let due = self.next_due();
             let room = self.has_room();
             tokio::select! {
@@ -140,7 +142,7 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
         }
         self.drain(budget).await;
         self.log.close().await;
-        Ok(())
+        self.broken.map_or(Ok(()), |why| Err(anyhow::Error::msg(why)))
     }
 
     /// Takes what the client has at hand without going round the select for each record; not for long, because a lane whose
@@ -176,6 +178,7 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
                     self.reopen(&lane);
                 }
             }
+            LogEvent::Broken(why) => self.broken = Some(why),
             LogEvent::Record(record) => {
                 let behind = |replay: &Arc<Replay>| {
                     replay.stretches.get(&record.lane).is_none_or(|stretch| record.offset >= stretch.end)
