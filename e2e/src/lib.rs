@@ -25,6 +25,7 @@ pub mod ranking;
 pub mod rounds;
 pub mod scenarios;
 pub mod schema;
+pub mod secured;
 pub mod sql;
 pub mod stack;
 pub mod staff;

@@ -15,4 +15,5 @@ pub mod redis;
 pub mod service;
 pub mod store;
 pub mod telemetry;
+mod tls;
 pub mod worker;

@@ -8,6 +8,7 @@ mod lane_queue;
 pub mod producer;
 pub mod reader;
 mod scan;
+mod security;
 mod topics;
 
 pub use args::KafkaArgs;
@@ -15,6 +16,7 @@ pub use ends::LogEnds;
 pub use kafka_producer::KafkaProducer;
 pub use kafka_reader::KafkaLaneLog;
 pub use scan::{StartAt, scan, stretches};
+pub use security::{KafkaSecurityArgs, SaslMechanism, SecurityProtocol};
 pub use topics::{
     TopicState, check_topics, create_topics, inspect_topics, longest_life, partitions_of, shortest_retention,
 };
