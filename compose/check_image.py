@@ -2,7 +2,7 @@
 """Builds the images of the Dockerfile without an engine, and tries them.
 
 Each stage becomes a folder below target/image-check. COPY copies, RUN runs its command in the stage's WORKDIR with the
-machine's own programs in place of the base image's: it needs what that image has (Rust, a C toolchain), on Debian 12.
+machine's own programs in place of the base image's: it needs what that image has (Rust, a C toolchain, perl), on Debian 12.
 Then every image is entered by chroot as its own user: its program must start, there must be no shell, and nothing that
 the user could write to but /tmp and the folders for volumes. With an image's libraries alone the whole system is served
 and asked whether it is ready.

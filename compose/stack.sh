@@ -60,7 +60,8 @@ SOCK="$STACK_DIR/mariadb/my.sock"
 
 # `up` writes these down, so that every later command, from any shell, finds the same servers.
 SETTINGS=(STACK_BROKERS STACK_MYSQL_PORT STACK_REDIS_PORT STACK_KAFKA_PORT STACK_KAFKA_CTRL_PORT STACK_DB STACK_DB_USER
-  STACK_DB_PASS STACK_DURABLE STACK_KAFKA_FLUSH STACK_MYSQL_BUFFER STACK_KAFKA_HEAP STACK_KAFKA_VERSION)
+  STACK_DB_PASS STACK_DURABLE STACK_KAFKA_FLUSH STACK_MYSQL_BUFFER STACK_KAFKA_HEAP STACK_KAFKA_VERSION STACK_KAFKA_JARS
+  STACK_SECURED)
 SETTINGS_FILE="$STACK_DIR/settings"
 if [ -f "$SETTINGS_FILE" ]; then
   while IFS='=' read -r key value; do
@@ -83,6 +84,8 @@ fi
 : "${STACK_MYSQL_BUFFER:=512M}"
 : "${STACK_KAFKA_HEAP:=384m}"
 : "${STACK_KAFKA_VERSION:=4.3.1}"
+: "${STACK_KAFKA_JARS:=$STACK_DIR/kafka-jars-$STACK_KAFKA_VERSION}" # several stacks may share them
+: "${STACK_SECURED:=0}"             # 1: TLS and users to every server, see secured.sh
 : "${STACK_WAIT:=90}"               # seconds a server may take to answer
 : "${STACK_STOP_WAIT:=30}"          # seconds a server may take to stop before it is killed
 
@@ -94,13 +97,21 @@ for key in STACK_DB STACK_DB_USER STACK_DB_PASS; do
   [[ "${!key}" =~ ^[A-Za-z0-9_]+$ ]] || die "$key has letters, digits and _ only" # they go into SQL and an URL
 done
 
-JARS="$STACK_DIR/kafka-jars-$STACK_KAFKA_VERSION"
+case "$STACK_SECURED" in 0 | 1) ;; *) die "STACK_SECURED is 0 or 1, not '$STACK_SECURED'" ;; esac
+
+JARS="$STACK_KAFKA_JARS"
 SERVERS=(mariadb redis)
 BOOTSTRAP=""
 for ((i = 1; i <= STACK_BROKERS; i++)); do
   SERVERS+=("kafka-$i")
   BOOTSTRAP+="${BOOTSTRAP:+,}127.0.0.1:$((STACK_KAFKA_PORT + i - 1))"
 done
+
+# Secured, a broker has a second port, for client certificates.
+cert_port() { echo "$((STACK_KAFKA_PORT + 10 + $1 - 1))"; }
+secured() { [ "$STACK_SECURED" = 1 ]; }
+# shellcheck source=compose/secured.sh
+. "$(dirname "$SCRIPT")/secured.sh"
 
 settings_text() { local k; for k in "${SETTINGS[@]}"; do printf '%s=%s\n' "$k" "${!k}"; done; }
 
@@ -192,21 +203,31 @@ wait_ready() {
 answers() {
   case "$1" in
     mariadb) [ "$(timeout 2 mariadb --no-defaults -u root -S "$SOCK" -BNe 'SELECT 1' 2>/dev/null)" = 1 ] ;;
-    redis) [ "$(timeout 2 redis-cli -h 127.0.0.1 -p "$STACK_REDIS_PORT" ping 2>/dev/null)" = PONG ] ;;
+    redis) [ "$(redis_ping 2>/dev/null)" = PONG ] ;;
     kafka-*) grep -qs 'Kafka Server started' "$STACK_DIR/$1.log" && kafka_answers "$((STACK_KAFKA_PORT + ${1#kafka-} - 1))" ;;
   esac
 }
 
+redis_ping() {
+  if secured; then secured_redis_ping; else timeout 2 redis-cli -h 127.0.0.1 -p "$STACK_REDIS_PORT" ping; fi
+}
+
 # ApiVersions by hand: length 10, API 18, version 0, correlation 1, no client id. A JVM for each question would cost a second.
 kafka_answers() (
-  exec 3<>"/dev/tcp/127.0.0.1/$1" || exit 1
-  printf '\x00\x00\x00\x0a\x00\x12\x00\x00\x00\x00\x00\x01\xff\xff' >&3
+  ask='\x00\x00\x00\x0a\x00\x12\x00\x00\x00\x00\x00\x01\xff\xff'
+  if secured; then
+    # openssl ends by itself only with its time: the answer is not waited for behind it.
+    exec 3< <(printf '%b' "$ask" | timeout 2 openssl s_client -quiet -CAfile "$TLS/ca.crt" -connect "127.0.0.1:$1")
+  else
+    exec 3<>"/dev/tcp/127.0.0.1/$1" || exit 1
+    printf '%b' "$ask" >&3
+  fi
   [ "$(timeout 2 head -c 8 <&3 | wc -c)" -eq 8 ]
 ) 2>/dev/null
 
 start_mariadb() {
   port_free STACK_MYSQL_PORT "$STACK_MYSQL_PORT"
-  local home="$STACK_DIR/mariadb" user=() sync=(--innodb-flush-log-at-trx-commit=2 --sync-binlog=0)
+  local home="$STACK_DIR/mariadb" user=() tls=() sync=(--innodb-flush-log-at-trx-commit=2 --sync-binlog=0)
   [ "$STACK_DURABLE" != 1 ] || sync=(--innodb-flush-log-at-trx-commit=1 --sync-binlog=1)
   mkdir -p "$home/tmp"
   if [ "$(id -u)" = 0 ]; then
@@ -221,13 +242,14 @@ start_mariadb() {
       --auth-root-authentication-method=normal >"$STACK_DIR/mariadb-install.log" 2>&1 ||
       { tail -n 15 "$STACK_DIR/mariadb-install.log" >&2; die "mariadb-install-db failed"; }
   fi
+  ! secured || mapfile -t tls < <(secured_mariadb_options)
   # Triggers with the binary log on need trust_function_creators.
   spawn mariadb mariadbd --no-defaults ${user[@]+"${user[@]}"} --datadir="$home/data" --tmpdir="$home/tmp" \
     --socket="$SOCK" --pid-file="$home/mariadbd.pid" --bind-address=127.0.0.1 --port="$STACK_MYSQL_PORT" \
     --skip-name-resolve --character-set-server=utf8mb4 --collation-server=utf8mb4_bin --max-connections=500 \
     --innodb-buffer-pool-size="$STACK_MYSQL_BUFFER" --innodb-log-file-size=256M --max-allowed-packet=64M \
     --server-id=1 --log-bin="$home/data/binlog" --binlog-format=ROW --max-binlog-size=256M \
-    --binlog-expire-logs-seconds=86400 --log-bin-trust-function-creators=1 "${sync[@]}"
+    --binlog-expire-logs-seconds=86400 --log-bin-trust-function-creators=1 "${sync[@]}" ${tls[@]+"${tls[@]}"}
 }
 
 sqlroot() { mariadb --no-defaults -u root -S "$SOCK" "$@"; }
@@ -250,8 +272,19 @@ prepare_mariadb() {
 start_redis() {
   port_free STACK_REDIS_PORT "$STACK_REDIS_PORT"
   mkdir -p "$STACK_DIR/redis"
-  spawn redis redis-server --port "$STACK_REDIS_PORT" --bind 127.0.0.1 --dir "$STACK_DIR/redis" --daemonize no \
+  local ports=(--port "$STACK_REDIS_PORT")
+  ! secured || mapfile -t ports < <(secured_redis_options)
+  spawn redis redis-server "${ports[@]}" --bind 127.0.0.1 --dir "$STACK_DIR/redis" --daemonize no \
     --databases 256 --save "" --appendonly no
+}
+
+plain_kafka_config() { # BROKER_PORT CONTROLLER_PORT
+  cat <<END
+listeners=PLAINTEXT://127.0.0.1:$1,CONTROLLER://127.0.0.1:$2
+advertised.listeners=PLAINTEXT://127.0.0.1:$1,CONTROLLER://127.0.0.1:$2
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+END
 }
 
 kafka_config() {
@@ -264,11 +297,8 @@ kafka_config() {
 process.roles=broker,controller
 node.id=$n
 controller.quorum.bootstrap.servers=$controllers
-listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$ctrl
-advertised.listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$ctrl
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+$(if secured; then secured_kafka_config "$port" "$(cert_port "$1")" "$ctrl"; else plain_kafka_config "$port" "$ctrl"; fi)
 controller.listener.names=CONTROLLER
-inter.broker.listener.name=PLAINTEXT
 log.dirs=$home/data
 num.partitions=12
 auto.create.topics.enable=false
@@ -309,15 +339,16 @@ END
 }
 
 kafka_tool() {
-  java -Xmx256m -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile="$STACK_DIR/kafka-1/tools.properties" -cp "$JARS/*" "$@"
+  java -Xmx256m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Dlog4j2.configurationFile="$STACK_DIR/kafka-1/tools.properties" -cp "$JARS/*" "$@"
 }
 
 # 16 random bytes in Kafka's spelling; ids that start with - would read as an option.
 kafka_uuid() { printf 'A%s\n' "$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | cut -c2-22)" | sed 's/.$/A/'; }
 
 format_kafka() {
-  local n controllers="" cluster pids=()
+  local n controllers="" cluster users=() pids=()
   cluster="$(kafka_uuid)"
+  ! secured || mapfile -t users < <(secured_scram_users)
   for ((n = 1; n <= STACK_BROKERS; n++)); do
     kafka_config "$n"
     rm -rf "$STACK_DIR/kafka-$n/data"
@@ -325,7 +356,7 @@ format_kafka() {
   done
   for ((n = 1; n <= STACK_BROKERS; n++)); do
     kafka_tool kafka.tools.StorageTool format --cluster-id "$cluster" --initial-controllers "$controllers" \
-      --config "$STACK_DIR/kafka-$n/server.properties" >"$STACK_DIR/kafka-format-$n.log" 2>&1 &
+      --config "$STACK_DIR/kafka-$n/server.properties" ${users[@]+"${users[@]}"} >"$STACK_DIR/kafka-format-$n.log" 2>&1 &
     pids+=($!)
   done
   for ((n = 1; n <= STACK_BROKERS; n++)); do
@@ -338,6 +369,7 @@ start_kafka() {
   local home="$STACK_DIR/kafka-$1"
   port_free STACK_KAFKA_PORT "$((STACK_KAFKA_PORT + $1 - 1))"
   port_free STACK_KAFKA_CTRL_PORT "$((STACK_KAFKA_CTRL_PORT + $1 - 1))"
+  ! secured || port_free STACK_KAFKA_PORT+10 "$(cert_port "$1")"
   kafka_config "$1"
   spawn "kafka-$1" java -Xms"$STACK_KAFKA_HEAP" -Xmx"$STACK_KAFKA_HEAP" -XX:+UseG1GC -Djava.awt.headless=true \
     -Dlog4j2.configurationFile="$home/log4j2.properties" -cp "$JARS/*" kafka.Kafka "$home/server.properties"
@@ -365,6 +397,7 @@ missing_packages() {
   have mariadbd && have mariadb || echo mariadb-server
   have redis-server && have redis-cli || echo redis-server
   have java || echo openjdk-17-jre-headless
+  ! secured || have openssl || echo openssl
   if [ ! -e "$JARS/.complete" ] && ! have mvn; then echo maven; fi
 }
 
@@ -431,6 +464,7 @@ up() {
       die "the data is that of $(cat "$STACK_DIR/kafka-formatted") broker(s), not $STACK_BROKERS; run: $SCRIPT down --wipe"
   fi
   (umask 077 && settings_text >"$SETTINGS_FILE")
+  ! secured || make_certificates
   launch mariadb
   launch redis
   [ -e "$STACK_DIR/kafka-formatted" ] || format_kafka # while MariaDB starts
@@ -439,6 +473,7 @@ up() {
     wait_ready "$n"
     [ "$n" != mariadb ] || prepare_mariadb
   done
+  ! secured || secured_prepare_kafka
   awk -v a="$t0" -v b="$(date +%s%N)" 'BEGIN { printf "stack: ready after %.1f s\n", (b - a) / 1e9 }'
 }
 
@@ -448,7 +483,7 @@ down() {
   lock
   if [ "$what" = --wipe ]; then
     stop_servers KILL "${SERVERS[@]}" # nobody will read what a clean stop would write
-    rm -rf "$STACK_DIR"/{mariadb,redis,kafka-[1-3],kafka-pom,kafka-formatted,settings} "$STACK_DIR"/*.log "$STACK_DIR"/*.log.old
+    rm -rf "$STACK_DIR"/{mariadb,redis,tls,kafka-[1-3],kafka-pom,kafka-formatted,kafka-rights,settings} "$STACK_DIR"/*.log "$STACK_DIR"/*.log.old
     say "stopped, data dropped"
   else
     stop_servers TERM "${SERVERS[@]}"
@@ -474,10 +509,22 @@ status() {
 
 print_env() {
   printf 'export DATABASE_URL=%q\n' "mysql://$STACK_DB_USER:$STACK_DB_PASS@127.0.0.1:$STACK_MYSQL_PORT/$STACK_DB"
-  printf 'export REDIS_URL=%q\n' "redis://127.0.0.1:$STACK_REDIS_PORT/0"
+  if secured; then
+    printf 'export REDIS_URL=%q\n' "rediss://event:$STACK_DB_PASS@127.0.0.1:$STACK_REDIS_PORT/0"
+  else
+    printf 'export REDIS_URL=%q\n' "redis://127.0.0.1:$STACK_REDIS_PORT/0"
+  fi
   printf 'export KAFKA_BROKERS=%q\n' "$BOOTSTRAP"
   printf 'export STACK_DIR=%q\n' "$STACK_DIR"
+  ! secured || secured_env
+  printf 'export STACK_KAFKA_JARS=%q\n' "$JARS"
   printf 'export STACK_SCRIPT=%q\n' "$SCRIPT"
+}
+
+# The options of MariaDB's own programs, as the event user.
+sql_login() {
+  printf '%s\n' --no-defaults -h 127.0.0.1 -P "$STACK_MYSQL_PORT" -u "$STACK_DB_USER" -p"$STACK_DB_PASS"
+  ! secured || printf '%s\n' --ssl-ca="$TLS/ca.crt" --ssl-verify-server-cert
 }
 
 server_name() {
@@ -505,15 +552,18 @@ case "$CMD" in
   kill) server_name "$@"; lock; stop_servers KILL "$1" ;;
   pause) server_name "$@"; signal_one STOP "$1" ;;
   resume) server_name "$@"; signal_one CONT "$1" ;;
-  sql) mariadb --no-defaults -h 127.0.0.1 -P "$STACK_MYSQL_PORT" -u "$STACK_DB_USER" -p"$STACK_DB_PASS" "$STACK_DB" "$@" ;;
+  sql)
+    mapfile -t login < <(sql_login)
+    mariadb "${login[@]}" "$STACK_DB" "$@"
+    ;;
   sqlroot) sqlroot "$@" ;;
   dump)
     [ $# -gt 0 ] || die "dump DATABASE [ARGS]"
     db="$1"
     shift
     # Of one moment, and nobody has to wait for it.
-    mariadb-dump --no-defaults -h 127.0.0.1 -P "$STACK_MYSQL_PORT" -u "$STACK_DB_USER" -p"$STACK_DB_PASS" \
-      --single-transaction --skip-lock-tables "$@" "$db"
+    mapfile -t login < <(sql_login)
+    mariadb-dump "${login[@]}" --single-transaction --skip-lock-tables "$@" "$db"
     ;;
   kafka)
     [ $# -gt 0 ] || die "kafka CLASS [ARGS]"

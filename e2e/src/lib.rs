@@ -27,6 +27,7 @@ pub mod reconciled;
 pub mod rounds;
 pub mod scenarios;
 pub mod schema;
+pub mod secured;
 pub mod sql;
 pub mod stack;
 pub mod staff;

@@ -49,7 +49,7 @@ impl System {
 
     /// The same with more settings.
     pub async fn embedded_with(settings: &[(&str, &str)]) -> Self {
-        let (folder, key, public, admin) = ground();
+        let Ground { folder, key, public, admin } = Ground::new();
         let data = folder.path().join("data");
         let mut command = clean("event-system");
         command.arg("serve").env("DATA_DIR", &data).env("AUTH_DEV_KEY_FILE", key_file(folder.path()));
@@ -57,7 +57,8 @@ impl System {
         at(&mut command, public, admin);
         let process = Process::spawn(command, "serve");
         let url = format!("sqlite://{}", data.join("events.db").display());
-        Self::up(vec![process], None, folder, key, public, admin, url).await
+        let database = DatabaseArgs { database_url: Some(url), ..DatabaseArgs::default() };
+        Self::up(vec![process], None, Ground { folder, key, public, admin }, &database).await
     }
 
     /// admin-api, api-gateway and the workers on real stores.
@@ -71,7 +72,7 @@ impl System {
         // Redis is shared by all tests, and its keys go by the event's id.
         let first: i64 = rand::random_range(1_000_000..1_000_000_000_000);
         execute(&column.database_url, &format!("ALTER TABLE events AUTO_INCREMENT = {first}")).await;
-        let (folder, key, public, admin) = ground();
+        let Ground { folder, key, public, admin } = Ground::new();
         let services = ["apply-worker", "raffle-worker", "admin-api", "api-gateway"].map(|program| {
             let mut command = clean(program);
             at(&mut command, public, admin);
@@ -80,22 +81,23 @@ impl System {
             Process::spawn(command, program)
         });
         let url = column.database_url.clone();
-        Self::up(services.into(), Some(column), folder, key, public, admin, url).await
+        let database = DatabaseArgs { database_url: Some(url), ..DatabaseArgs::default() };
+        Self::up(services.into(), Some(column), Ground { folder, key, public, admin }, &database).await
     }
 
-    async fn up(
+    /// Services that were started, on a database that is reached so.
+    pub(crate) async fn up(
         mut processes: Vec<Process>,
         column: Option<Column>,
-        folder: TempDir,
-        key: DevKey,
-        public: SocketAddr,
-        admin: SocketAddr,
-        database_url: String,
+        ground: Ground,
+        database: &DatabaseArgs,
     ) -> Self {
         for process in &mut processes {
             process.wait_until_ready(BUDGET).await;
         }
-        let store = Store::open(&DatabaseArgs::default(), &database_url).expect("store");
+        let Ground { folder, key, public, admin } = ground;
+        let store = Store::of(database).expect("store");
+        let database_url = database.database_url.clone().expect("an URL");
         let (public_contract, admin_contract) = (Contract::of(public).await, Contract::of(admin).await);
         Self {
             public,
@@ -330,14 +332,24 @@ fn keeps(contract: &Contract, method: &str, path: &str, answer: Answer) -> Answe
     answer
 }
 
-fn ground() -> (TempDir, DevKey, SocketAddr, SocketAddr) {
-    let folder = tempfile::tempdir().expect("folder");
-    let key = DevKey::create(&key_file(folder.path())).expect("key");
-    let listener = || SocketAddr::from(([127, 0, 0, 1], free_port()));
-    (folder, key, listener(), listener())
+/// What every system stands on: a folder, the key that signs tokens, and its listeners' addresses.
+pub(crate) struct Ground {
+    pub(crate) folder: TempDir,
+    pub(crate) key: DevKey,
+    pub(crate) public: SocketAddr,
+    pub(crate) admin: SocketAddr,
 }
 
-fn key_file(folder: &Path) -> PathBuf {
+impl Ground {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().expect("folder");
+        let key = DevKey::create(&key_file(folder.path())).expect("key");
+        let listener = || SocketAddr::from(([127, 0, 0, 1], free_port()));
+        Self { folder, key, public: listener(), admin: listener() }
+    }
+}
+
+pub(crate) fn key_file(folder: &Path) -> PathBuf {
     folder.join("dev.key")
 }
 
@@ -348,7 +360,7 @@ pub fn clean(program: &str) -> Command {
     command
 }
 
-fn at(command: &mut Command, public: SocketAddr, admin: SocketAddr) {
+pub(crate) fn at(command: &mut Command, public: SocketAddr, admin: SocketAddr) {
     command
         .env("PUBLIC_ADDR", public.to_string())
         .env("ADMIN_ADDR", admin.to_string())

@@ -94,7 +94,7 @@ fn cases(folder: &Path) -> Vec<Case> {
         (HTTP, "REDIS_TIMEOUT", text("soon"), "REDIS_TIMEOUT"),
         (ALL, "KAFKA_BROKERS", text(""), "KAFKA_BROKERS"),
         (ALL, "KAFKA_BROKERS", text("(unset)"), "KAFKA_BROKERS"),
-        (ALL, "KAFKA_SECURITY_PROTOCOL", text("ssl"), "KAFKA_SECURITY_PROTOCOL"),
+        (ALL, "KAFKA_SECURITY_PROTOCOL", text("tls"), "KAFKA_SECURITY_PROTOCOL"),
         (ALL, "KAFKA_SESSION_TIMEOUT", text("-1s"), "KAFKA_SESSION_TIMEOUT"),
         (ALL, "KAFKA_GROUP_INSTANCE_ID", text("worker/0"), "KAFKA_GROUP_INSTANCE_ID"),
         (ALL, "KAFKA_GROUP_INSTANCE_ID", text(""), "KAFKA_GROUP_INSTANCE_ID"),
@@ -173,6 +173,170 @@ fn cases(folder: &Path) -> Vec<Case> {
     cases
 }
 
+/// TLS and users: settings that make no sense alone or together. Program, all settings, and what the message must name.
+fn secured_cases(folder: &Path) -> Vec<(&'static str, Vec<(&'static str, String)>, &'static str)> {
+    let certificate = |name: &str| {
+        let (cert, key) = (folder.join(format!("{name}.crt")), folder.join(format!("{name}.key")));
+        let mut openssl = std::process::Command::new("openssl");
+        openssl.args([
+            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=x", "-keyout",
+        ]);
+        let made = openssl.arg(&key).arg("-out").arg(&cert).output().expect("openssl");
+        assert!(made.status.success(), "{made:?}");
+        (cert.display().to_string(), key.display().to_string())
+    };
+    let ((cert, key), (_, other_key)) = (certificate("one"), certificate("other"));
+    let file = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).expect("file");
+        path.display().to_string()
+    };
+    let password = file("password", "secret\n");
+    let missing = folder.join("missing").display().to_string();
+    let sasl = |changes: &[(&'static str, &str)]| {
+        let mut settings = vec![
+            ("KAFKA_SECURITY_PROTOCOL", "SASL_SSL".to_owned()),
+            ("KAFKA_SASL_MECHANISM", "SCRAM-SHA-512".to_owned()),
+            ("KAFKA_SASL_USERNAME", "worker".to_owned()),
+            ("KAFKA_SASL_PASSWORD_FILE", password.clone()),
+            ("KAFKA_CA_FILE", cert.clone()),
+        ];
+        settings.extend(changes.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        settings
+    };
+    let of = |settings: &[(&'static str, &str)]| -> Vec<(&'static str, String)> {
+        settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()
+    };
+    let mysql = ("DATABASE_URL", "mysql://u:p@127.0.0.1:1/events");
+    let tls = ("DATABASE_CA_FILE", &*cert);
+    let rediss = ("REDIS_URL", "rediss://127.0.0.1:1/0");
+    vec![
+        // Kafka: one without the other.
+        (WORKER, of(&[("KAFKA_CA_FILE", &cert)]), "KAFKA_CA_FILE"),
+        (SERVE, of(&[("KAFKA_SASL_USERNAME", "worker")]), "KAFKA_SASL_USERNAME"),
+        (WORKER, of(&[("KAFKA_SASL_PASSWORD_FILE", &password)]), "KAFKA_SASL_PASSWORD_FILE"),
+        (
+            GATEWAY,
+            of(&[("KAFKA_SECURITY_PROTOCOL", "ssl"), ("KAFKA_SASL_MECHANISM", "PLAIN")]),
+            "KAFKA_SASL_MECHANISM",
+        ),
+        (ADMIN, of(&[("KAFKA_SECURITY_PROTOCOL", "sasl_plaintext")]), "KAFKA_SASL_MECHANISM"),
+        (WORKER, sasl(&[("KAFKA_SASL_MECHANISM", "(unset)")]), "KAFKA_SASL_MECHANISM"),
+        (WORKER, sasl(&[("KAFKA_SASL_USERNAME", "(unset)")]), "KAFKA_SASL_USERNAME"),
+        (WORKER, sasl(&[("KAFKA_SASL_PASSWORD_FILE", "(unset)")]), "KAFKA_SASL_PASSWORD_FILE"),
+        (WORKER, sasl(&[("KAFKA_SECURITY_PROTOCOL", "sasl_plaintext")]), "KAFKA_CA_FILE"),
+        (
+            WORKER,
+            sasl(&[
+                ("KAFKA_SECURITY_PROTOCOL", "sasl_plaintext"),
+                ("KAFKA_CA_FILE", "(unset)"),
+                ("KAFKA_SASL_MECHANISM", "PLAIN"),
+            ]),
+            "KAFKA_SASL_MECHANISM",
+        ),
+        // Kafka: values and files.
+        (WORKER, sasl(&[("KAFKA_SASL_MECHANISM", "GSSAPI")]), "KAFKA_SASL_MECHANISM"),
+        (WORKER, sasl(&[("KAFKA_SASL_USERNAME", "")]), "KAFKA_SASL_USERNAME"),
+        (WORKER, sasl(&[("KAFKA_SASL_PASSWORD_FILE", &missing)]), "KAFKA_SASL_PASSWORD_FILE"),
+        (WORKER, sasl(&[("KAFKA_SASL_PASSWORD_FILE", &file("empty", "\n"))]), "KAFKA_SASL_PASSWORD_FILE"),
+        (WORKER, sasl(&[("KAFKA_SASL_PASSWORD_FILE", &file("two", "a\nb"))]), "KAFKA_SASL_PASSWORD_FILE"),
+        (WORKER, sasl(&[("KAFKA_CA_FILE", &missing)]), "KAFKA_CA_FILE"),
+        (WORKER, sasl(&[("KAFKA_CA_FILE", &key)]), "KAFKA_CA_FILE"),
+        (WORKER, sasl(&[("KAFKA_CLIENT_CERT_FILE", &cert)]), "KAFKA_CLIENT_KEY_FILE"),
+        (WORKER, sasl(&[("KAFKA_CLIENT_KEY_FILE", &key)]), "KAFKA_CLIENT_CERT_FILE"),
+        (
+            WORKER,
+            sasl(&[("KAFKA_CLIENT_CERT_FILE", &cert), ("KAFKA_CLIENT_KEY_FILE", &cert)]),
+            "KAFKA_CLIENT_KEY_FILE",
+        ),
+        (
+            WORKER,
+            sasl(&[("KAFKA_CLIENT_CERT_FILE", &cert), ("KAFKA_CLIENT_KEY_FILE", &other_key)]),
+            "KAFKA_CLIENT_KEY_FILE",
+        ),
+        // Redis.
+        (GATEWAY, of(&[("REDIS_CA_FILE", &cert)]), "REDIS_CA_FILE"),
+        (
+            ADMIN,
+            of(&[("REDIS_CLIENT_CERT_FILE", &cert), ("REDIS_CLIENT_KEY_FILE", &key)]),
+            "REDIS_CLIENT_CERT_FILE",
+        ),
+        (GATEWAY, of(&[rediss, ("REDIS_CA_FILE", &missing)]), "REDIS_CA_FILE"),
+        (GATEWAY, of(&[rediss, ("REDIS_CLIENT_CERT_FILE", &cert)]), "REDIS_CLIENT_KEY_FILE"),
+        (GATEWAY, of(&[("REDIS_URL", "rediss://127.0.0.1:1/0#insecure")]), "REDIS_URL"),
+        // The database.
+        (WORKER, of(&[tls]), "DATABASE_CA_FILE"),
+        (WORKER, of(&[mysql, ("DATABASE_CA_FILE", &missing)]), "DATABASE_CA_FILE"),
+        (ADMIN, of(&[mysql, ("DATABASE_CA_FILE", &key)]), "DATABASE_CA_FILE"),
+        (
+            WORKER,
+            of(&[mysql, ("DATABASE_CLIENT_CERT_FILE", &cert), ("DATABASE_CLIENT_KEY_FILE", &key)]),
+            "DATABASE_CA_FILE",
+        ),
+        (WORKER, of(&[mysql, tls, ("DATABASE_CLIENT_CERT_FILE", &cert)]), "DATABASE_CLIENT_KEY_FILE"),
+        // PKCS#8, which MySQL's driver does not read.
+        (
+            GATEWAY,
+            of(&[mysql, tls, ("DATABASE_CLIENT_CERT_FILE", &cert), ("DATABASE_CLIENT_KEY_FILE", &key)]),
+            "DATABASE_CLIENT_KEY_FILE",
+        ),
+        (WORKER, of(&[("DATABASE_URL", "mysql://u:p@127.0.0.1:1/events?require_ssl=true")]), "DATABASE_URL"),
+        (
+            GATEWAY,
+            of(&[tls, ("DATABASE_URL", "mysql://u:p@127.0.0.1:1/events?verify_ca=false")]),
+            "DATABASE_URL",
+        ),
+        (
+            ADMIN,
+            of(&[tls, mysql, ("KEY_STORE_URL", "mysql://u:p@127.0.0.1:1/keys?verify_identity=false")]),
+            "KEY_STORE_URL",
+        ),
+        // Embedded stores have neither.
+        (
+            SERVE,
+            of(&[
+                ("DATABASE_URL", "(unset)"),
+                ("REDIS_URL", "(unset)"),
+                ("KAFKA_BROKERS", "(unset)"),
+                ("KAFKA_SECURITY_PROTOCOL", "ssl"),
+            ]),
+            "KAFKA_SECURITY_PROTOCOL",
+        ),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_and_users_are_set_whole_or_not_at_all() {
+    let (folder, settings) = ground().await;
+    let mut runs = JoinSet::new();
+    let mut wrong = Vec::new();
+    for (program, changes, named) in secured_cases(folder.path()) {
+        let settings = settings.clone();
+        runs.spawn(async move { refused(program, &settings, &changes, named).await });
+        if runs.len() >= 6 {
+            wrong.extend(runs.join_next().await.expect("one").expect("no panic"));
+        }
+    }
+    wrong.extend(runs.join_all().await.into_iter().flatten());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What was wrong with a start that had to end with 2 and name a setting.
+async fn refused(
+    program: &str,
+    settings: &[(&'static str, String)],
+    changes: &[(&'static str, String)],
+    named: &str,
+) -> Option<String> {
+    let output = run(program, settings, changes).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    // clap names the flag.
+    let flag = format!("--{}", named.to_lowercase().replace('_', "-"));
+    let names = said.contains(named) || said.contains(&flag);
+    let ok = output.status.code() == Some(2) && names && !said.contains("panicked");
+    (!ok).then(|| format!("{program} {changes:?}: {:?}: {said}", output.status.code()))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_setting_is_named_and_ends_the_start_with_2() {
     let (folder, settings) = ground().await;
@@ -190,16 +354,8 @@ async fn a_wrong_setting_is_named_and_ends_the_start_with_2() {
                     ["DATABASE_URL", "REDIS_URL", "KAFKA_BROKERS"].map(|n| (n, "(unset)".to_owned())),
                 );
             }
-            let (settings, value) = (settings.clone(), value.clone());
-            runs.spawn(async move {
-                let output = run(program, &settings, &changes).await;
-                let said = String::from_utf8_lossy(&output.stderr).into_owned();
-                // clap names the flag.
-                let flag = format!("--{}", named.to_lowercase().replace('_', "-"));
-                let names = said.contains(named) || said.contains(&flag);
-                let ok = output.status.code() == Some(2) && names && !said.contains("panicked");
-                (!ok).then(|| format!("{program} {name}={value}: {:?}: {said}", output.status.code()))
-            });
+            let settings = settings.clone();
+            runs.spawn(async move { refused(program, &settings, &changes, named).await });
             if runs.len() >= 6 {
                 wrong.extend(runs.join_next().await.expect("one").expect("no panic"));
             }

@@ -246,6 +246,11 @@ fn is_embedded(args: &SystemArgs) -> Result<bool, ConfigError> {
 /// Starts FakeRedis and the mock log, makes database and development key, and points the settings at them.
 async fn start_embedded(args: &mut SystemArgs) -> Result<(FakeRedis, MockLog), StartError> {
     let bad = |e: &dyn std::fmt::Display| ConfigError::new("DATA_DIR", e.to_string());
+    if let Some(setting) = args.kafka.security.given() {
+        return Err(
+            ConfigError::new(setting, "is for KAFKA_BROKERS; the embedded log is in this process").into()
+        );
+    }
     std::fs::create_dir_all(&args.data_dir).map_err(|e| bad(&e))?;
     let redis = FakeRedis::start().map_err(|e| StartError::unreachable("REDIS_URL", e))?;
     let topics: Vec<(String, i32)> = Topic::ALL

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use shared_runtime::auth::DevKey;
 use shared_runtime::config::{ConfigError, StartError, not_empty};
 use shared_runtime::log::{KafkaArgs, create_topics, inspect_topics};
-use shared_runtime::store::{self, KeyStoreArgs, MigrateError};
+use shared_runtime::store::{DatabaseTlsArgs, KeyStoreArgs, MigrateError, Migration};
 
 use crate::Failure;
 use crate::system::dev_key_path;
@@ -18,6 +18,8 @@ pub struct MigrateArgs {
     /// `mysql://` or `sqlite://`
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_parser = not_empty)]
     database_url: String,
+    #[command(flatten)]
+    tls: DatabaseTlsArgs,
     #[command(flatten)]
     key_store: KeyStoreArgs,
     /// Only print what is pending
@@ -33,9 +35,10 @@ pub async fn migrate(args: MigrateArgs) -> Result<ExitCode, Failure> {
             MigrateError::Failed(problem) => ConfigError::new(setting, problem).into(),
         }
     };
-    let mut names = store::migrate(&args.database_url, args.dry_run).await.map_err(failed("DATABASE_URL"))?;
+    let of = |url| Migration { url, tls: &args.tls, dry_run: args.dry_run };
+    let mut names = of(&args.database_url).database().await.map_err(failed("DATABASE_URL"))?;
     let keys = args.key_store.key_store_url.as_ref().unwrap_or(&args.database_url);
-    names.extend(store::migrate_key_store(keys, args.dry_run).await.map_err(failed("KEY_STORE_URL"))?);
+    names.extend(of(keys).key_store().await.map_err(failed("KEY_STORE_URL"))?);
     let verb = if args.dry_run { "pending" } else { "applied" };
     names.iter().for_each(|name| println!("{verb} {name}"));
     println!("{} {verb}", names.len());

@@ -16,5 +16,6 @@ pub mod redis;
 pub mod service;
 pub mod store;
 pub mod telemetry;
+mod tls;
 pub mod traces;
 pub mod worker;

@@ -9,11 +9,13 @@ mod ranking;
 mod rate_limit;
 mod rewards;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{
-    AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, cmd, pipe,
+    AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, ConnectionInfo, ErrorKind, FromRedisValue,
+    IntoConnectionInfo, Pipeline, RedisError, RedisResult, TlsCertificates, cmd, pipe,
 };
 use deadpool_redis::{Connection, Manager, Pool, PoolError, Runtime};
 use shared_domain::EventId;
@@ -26,14 +28,30 @@ pub use self::presence::Presence;
 pub use self::rate_limit::{Decision, LeasedRateLimit};
 use crate::clock::SharedRandom;
 use crate::config::{ConfigError, not_empty};
+use crate::tls::TlsSettings;
+
+const TLS: TlsSettings = TlsSettings {
+    ca: "REDIS_CA_FILE",
+    client_cert: "REDIS_CLIENT_CERT_FILE",
+    client_key: "REDIS_CLIENT_KEY_FILE",
+};
 
 /// How to reach Redis.
 #[derive(Debug, Clone, clap::Args)]
 pub struct RedisArgs {
     /// Redis: redis://user:password@host:port/database (user, password, port and database may be left out), or
-    /// rediss:// with TLS (certificate authorities of the system, or SSL_CERT_FILE). Unset: embedded.
+    /// rediss:// with TLS. Unset: embedded.
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_parser = not_empty)]
     pub redis_url: Option<String>,
+    /// Certificate authorities (PEM) that Redis's certificate is checked against; unset: the system's
+    #[arg(long, env = TLS.ca)]
+    pub redis_ca_file: Option<PathBuf>,
+    /// Certificate (PEM, with its chain) that is shown to Redis
+    #[arg(long, env = TLS.client_cert)]
+    pub redis_client_cert_file: Option<PathBuf>,
+    /// Its private key (PEM, not encrypted)
+    #[arg(long, env = TLS.client_key)]
+    pub redis_client_key_file: Option<PathBuf>,
     /// How long Redis may take to answer before the caller goes on without it.
     #[arg(long, env = "REDIS_TIMEOUT", default_value = "100ms", value_parser = humantime::parse_duration)]
     pub redis_timeout: Duration,
@@ -51,10 +69,37 @@ impl RedisArgs {
     pub fn for_url(url: impl Into<String>) -> Self {
         Self {
             redis_url: Some(url.into()),
+            redis_ca_file: None,
+            redis_client_cert_file: None,
+            redis_client_key_file: None,
             redis_timeout: Duration::from_millis(100),
             redis_connect_timeout: Duration::from_millis(250),
             redis_pool_size: 4,
         }
+    }
+
+    /// The server that the URL and the files of TLS name.
+    fn server(&self, url: &str) -> Result<ConnectionInfo, ConfigError> {
+        let (ca, cert, key) = (
+            self.redis_ca_file.as_deref(),
+            self.redis_client_cert_file.as_deref(),
+            self.redis_client_key_file.as_deref(),
+        );
+        if !url.starts_with("rediss://") {
+            if let Some(setting) = TLS.given(ca, cert, key) {
+                return Err(wrong(setting, "needs TLS: REDIS_URL must start with rediss://"));
+            }
+            return url.into_connection_info().map_err(|error| unusable(&error));
+        }
+        if url.contains('#') {
+            return Err(wrong("REDIS_URL", "a certificate that is not checked (#insecure) is not taken"));
+        }
+        let files = TLS.read(ca, cert, key)?;
+        let client_tls =
+            files.client.map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key });
+        let certificates = TlsCertificates { client_tls, root_cert: files.ca };
+        let client = Client::build_with_tls(url, certificates).map_err(|error| unusable(&error))?;
+        Ok(client.get_connection_info().clone())
     }
 }
 
@@ -123,9 +168,8 @@ impl RedisClient {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(args.redis_connect_timeout))
             .set_response_timeout(Some(args.redis_timeout));
-        // The error could quote the URL, and so its password: only its category is told.
-        let manager = Manager::new_with_config(url, config)
-            .map_err(|error| wrong("REDIS_URL", &format!("cannot be used ({})", error.category())))?;
+        let manager =
+            Manager::new_with_config(args.server(url)?, config).map_err(|error| unusable(&error))?;
         let pool = Pool::builder(manager)
             .max_size(args.redis_pool_size)
             .wait_timeout(Some(args.redis_timeout))
@@ -166,7 +210,7 @@ impl RedisClient {
                 outcome("error");
             }
             Err(failure) => {
-                permit.failure(Instant::now().into_std());
+                permit.failure(Instant::now().into_std(), &why(failure));
                 outcome(if matches!(failure, RedisUnavailable::Timeout) { "timeout" } else { "error" });
             }
         }
@@ -267,8 +311,21 @@ impl RedisClient {
     }
 }
 
+/// The error could quote the URL, and so its password: only its category is told.
+fn unusable(error: &RedisError) -> ConfigError {
+    wrong("REDIS_URL", &format!("cannot be used ({})", error.category()))
+}
+
 fn wrong(setting: &str, problem: &str) -> ConfigError {
     ConfigError { setting: setting.to_owned(), problem: problem.to_owned() }
+}
+
+/// What to tell an operator. Redis and the way there name what is wrong, never the password.
+fn why(failure: &RedisUnavailable) -> String {
+    match failure {
+        RedisUnavailable::Failed(error) => error.to_string(),
+        other => other.to_string(),
+    }
 }
 
 fn outcome(outcome: &'static str) {

@@ -20,7 +20,7 @@ use shared_runtime::keys::{DecisionKeyArgs, RewardKeys};
 use shared_runtime::log::producer::Producer;
 use shared_runtime::log::{KafkaArgs, KafkaProducer, StartAt, stretches};
 use shared_runtime::store::rows::{LaneRow, ProgressRow};
-use shared_runtime::store::{DatabaseArgs, Store, migrate};
+use shared_runtime::store::{DatabaseArgs, Migration, Store};
 use shared_runtime::telemetry::TelemetryArgs;
 use shared_runtime::worker::{Batching, Replay, Role, RoleParts};
 use tokio_util::sync::CancellationToken;
@@ -152,7 +152,7 @@ async fn empty_database(
     goal: &BTreeMap<Lane, Range<i64>>,
 ) -> Result<Store, Failure> {
     let into = |e: &dyn std::fmt::Display| StartError::from(ConfigError::new("--into", e.to_string()));
-    migrate(url, false).await.map_err(|e| into(&e))?;
+    Migration { url, tls: &args.tls, dry_run: false }.database().await.map_err(|e| into(&e))?;
     let target = Store::open(args, url).map_err(|e| into(&e))?;
     if !target.progress_rows().await.map_err(unreachable)?.is_empty() {
         return Err(ConfigError::new("--into", "this database is in use; give an empty one").into());

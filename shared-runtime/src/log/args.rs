@@ -6,6 +6,7 @@ use clap::Args;
 use rdkafka::ClientConfig;
 use shared_proto::TopicNames;
 
+use super::security::KafkaSecurityArgs;
 use crate::config::{ConfigError, not_empty};
 
 /// Settings of Kafka.
@@ -14,9 +15,9 @@ pub struct KafkaArgs {
     /// `host:port` of brokers, separated by commas; unset: embedded.
     #[arg(long, env = "KAFKA_BROKERS", value_parser = not_empty)]
     pub kafka_brokers: Option<String>,
-    /// `plaintext`; TLS and SASL are not built in yet.
-    #[arg(long, env = "KAFKA_SECURITY_PROTOCOL", default_value = "plaintext")]
-    pub kafka_security_protocol: String,
+    /// TLS and SASL.
+    #[command(flatten)]
+    pub security: KafkaSecurityArgs,
     /// Put before every topic and group name, so that several systems can share a cluster.
     #[arg(long, env = "KAFKA_TOPIC_PREFIX", default_value = "")]
     pub kafka_topic_prefix: String,
@@ -43,7 +44,7 @@ impl KafkaArgs {
     pub fn for_brokers(brokers: impl Into<String>) -> Self {
         Self {
             kafka_brokers: Some(brokers.into()),
-            kafka_security_protocol: "plaintext".to_owned(),
+            security: KafkaSecurityArgs::default(),
             kafka_topic_prefix: String::new(),
             kafka_session_timeout: Duration::from_secs(10),
             kafka_group_instance_id: None,
@@ -58,18 +59,16 @@ impl KafkaArgs {
         TopicNames::with_prefix(&self.kafka_topic_prefix)
     }
 
-    /// What every client is configured with.
+    /// What every client is configured with. Errors: a setting that cannot be used.
     pub fn client(&self) -> Result<ClientConfig, ConfigError> {
         let brokers = self.kafka_brokers.as_deref().ok_or_else(|| ConfigError::required("KAFKA_BROKERS"))?;
-        if !self.kafka_security_protocol.eq_ignore_ascii_case("plaintext") {
-            return Err(ConfigError::new("KAFKA_SECURITY_PROTOCOL", "only plaintext is built in"));
-        }
         let mut config = ClientConfig::new();
         config
             .set("bootstrap.servers", brokers)
             .set("client.id", client_id())
             // A broker that was away for long is found again within this time; the default is 10 s.
             .set("reconnect.backoff.max.ms", "1000");
+        self.security.apply(&mut config)?;
         Ok(config)
     }
 }

@@ -9,6 +9,7 @@ mod outcomes;
 pub mod producer;
 pub mod reader;
 mod scan;
+mod security;
 mod topics;
 
 pub use args::KafkaArgs;
@@ -16,6 +17,7 @@ pub use ends::LogEnds;
 pub use kafka_producer::KafkaProducer;
 pub use kafka_reader::KafkaLaneLog;
 pub use scan::{Block, StartAt, scan, stream, stretches};
+pub use security::{KafkaSecurityArgs, SaslMechanism, SecurityProtocol};
 pub use topics::{
     TopicState, check_topics, create_topics, inspect_topics, longest_life, partitions_of, shortest_retention,
 };

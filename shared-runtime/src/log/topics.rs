@@ -1,17 +1,20 @@
 //! Topics: making them, and the boot check that they keep what was acknowledged (DESIGN section 5, "Boot check").
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::producer::{BaseProducer, Producer as _};
+use rdkafka::client::{ClientContext, DefaultClientContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, DeliveryResult, Producer as _, ProducerContext};
 use shared_proto::Topic;
 
 use super::args::KafkaArgs;
 use crate::config::{ConfigError, StartError};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long waiting events are handed over for.
+const EVENTS: Duration = Duration::from_millis(20);
 /// Kafka's default of `segment.ms`.
 const DEFAULT_SEGMENT: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -63,15 +66,48 @@ fn unreachable(problem: impl ToString) -> StartError {
     StartError::unreachable("KAFKA_BROKERS", problem)
 }
 
+/// Keeps why brokers cannot be reached, in librdkafka's words.
+#[derive(Default)]
+struct Reasons(Mutex<Option<String>>);
+
+impl Reasons {
+    fn last(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl ClientContext for Reasons {
+    fn error(&self, error: KafkaError, reason: &str) {
+        // That all brokers are down follows from the reason that came before it.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+        }
+    }
+}
+
+impl ProducerContext for Reasons {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+}
+
 fn admin(args: &KafkaArgs) -> Result<AdminClient<DefaultClientContext>, StartError> {
     args.client()?.create().map_err(unreachable)
 }
 
 /// Number of brokers, and partitions and smallest replication of each existing topic.
 async fn metadata(args: &KafkaArgs) -> Result<(usize, Vec<(String, i32, usize)>), StartError> {
-    let producer: BaseProducer = args.client()?.create().map_err(unreachable)?;
+    let producer: BaseProducer<Reasons> =
+        args.client()?.create_with_context(Reasons::default()).map_err(unreachable)?;
     let metadata = tokio::task::spawn_blocking(move || {
-        producer.client().fetch_metadata(None, CALL_TIMEOUT).map(|m| {
+        let answer = producer.client().fetch_metadata(None, CALL_TIMEOUT);
+        let answer = answer.map_err(|error| {
+            // What brokers said against us (TLS, user, password) waits as events.
+            producer.poll(EVENTS);
+            let why = producer.context().last();
+            why.map_or_else(|| error.to_string(), |why| format!("{error}: {why}"))
+        });
+        answer.map(|m| {
             let topics = m
                 .topics()
                 .iter()

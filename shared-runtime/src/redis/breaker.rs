@@ -1,5 +1,6 @@
 //! The circuit breaker: after a few failures in a row nobody asks for a while, then one probe tries.
 
+use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -62,14 +63,14 @@ impl Breaker {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn open(&self, state: &mut State, trips: u32, now: Instant) {
+    fn open(&self, state: &mut State, trips: u32, now: Instant, why: &dyn Display) {
         let full = FIRST_COOL_DOWN.saturating_mul(1 << (trips - 1).min(8)).min(LONGEST_COOL_DOWN);
         // The last quarter is left to chance, so that many gateways do not probe in step.
         let spread = full.as_millis() as u64 / 4;
         let cool_down = full - Duration::from_millis(self.random.below(spread + 1));
         *state = State::Open { until: now + cool_down, trips };
         metrics::gauge!("event_redis_breaker_open").set(1.0);
-        tracing::warn!(?cool_down, "Redis is not asked for a while");
+        tracing::warn!(?cool_down, %why, "Redis is not asked for a while");
     }
 }
 
@@ -97,14 +98,17 @@ impl Permit {
         }
     }
 
-    pub(super) fn failure(mut self, now: Instant) {
+    /// `why` is for the log, should this open the breaker.
+    pub(super) fn failure(mut self, now: Instant, why: &dyn Display) {
         self.settled = true;
         let mut state = self.breaker.lock();
         match *state {
-            State::Closed { failures } if failures + 1 >= THRESHOLD => self.breaker.open(&mut state, 1, now),
+            State::Closed { failures } if failures + 1 >= THRESHOLD => {
+                self.breaker.open(&mut state, 1, now, why)
+            }
             State::Closed { failures } => *state = State::Closed { failures: failures + 1 },
             State::Probing { trips } if self.probe => {
-                self.breaker.open(&mut state, trips.saturating_add(1), now)
+                self.breaker.open(&mut state, trips.saturating_add(1), now, why)
             }
             _ => {}
         }
@@ -138,7 +142,7 @@ mod tests {
     }
 
     fn fail(breaker: &Breaker, times: u32, now: Instant) {
-        (0..times).for_each(|_| breaker.admit(now).expect("closed").failure(now));
+        (0..times).for_each(|_| breaker.admit(now).expect("closed").failure(now, &"test"));
     }
 
     #[test]
@@ -165,7 +169,7 @@ mod tests {
             let State::Open { until, .. } = *breaker.lock() else { panic!("open") };
             assert!((ms(least)..=ms(most)).contains(&(until - now)), "{:?}", until - now);
             now += ms(5000);
-            breaker.admit(now).expect("the cool-down is over").failure(now);
+            breaker.admit(now).expect("the cool-down is over").failure(now, &"test");
         }
     }
 
@@ -178,7 +182,7 @@ mod tests {
         assert!(breaker.admit(now).is_none(), "a late success does not close it");
         now += ms(1000);
         let probe = breaker.admit(now).expect("the cool-down is over");
-        slower.failure(now);
+        slower.failure(now, &"test");
         drop(probe);
         breaker.admit(now).expect("a lost probe leaves its turn to the next").success();
         assert!(breaker.admit(now).is_some());

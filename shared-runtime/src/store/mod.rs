@@ -27,10 +27,11 @@ use shared_proto::Lane;
 
 pub use erasures::{Claimed, DeletionState, UnfinishedDeletion};
 pub use key_store::{KeyStore, KeyStoreArgs, KeyStoreError};
-pub use migrate::{MigrateError, migrate, migrate_key_store};
+pub use migrate::{MigrateError, Migration, migrate, migrate_key_store};
 pub use mysql::insert_entry_rows;
 pub use mysql::mission_batch::put_progress;
 pub use mysql::outbox::CLOSED;
+pub use mysql::server::DatabaseTlsArgs;
 pub use mysql::snapshot::STOCK_ADDED;
 pub use pool::DatabaseArgs;
 use pool::Pool;
@@ -104,7 +105,14 @@ impl Store {
     /// Opens the database of the settings. Errors: there is none.
     pub fn of(args: &DatabaseArgs) -> Result<Self, crate::config::ConfigError> {
         let required = || crate::config::ConfigError::required("DATABASE_URL");
-        Self::open(args, args.database_url.as_deref().ok_or_else(required)?)
+        let url = args.database_url.as_deref().ok_or_else(required)?;
+        if let Some(setting) = args.tls.given().filter(|_| url.starts_with("sqlite://")) {
+            return Err(crate::config::ConfigError::new(
+                setting,
+                "is for mysql://, and DATABASE_URL is a file",
+            ));
+        }
+        Self::open(args, url)
     }
 
     /// The database's name in OpenTelemetry's conventions; MariaDB is asked as a MySQL.

@@ -10,6 +10,7 @@ use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfi
 use diesel_async::{AsyncConnection, SimpleAsyncConnection};
 use futures::FutureExt;
 
+use super::mysql::server::{DatabaseTlsArgs, Server};
 use super::{mysql, sqlite};
 use crate::config::{ConfigError, not_empty};
 
@@ -19,6 +20,9 @@ pub struct DatabaseArgs {
     /// `mysql://user:password@host:port/database` or `sqlite://path`; unset: embedded.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_parser = not_empty)]
     pub database_url: Option<String>,
+    /// TLS.
+    #[command(flatten)]
+    pub tls: DatabaseTlsArgs,
     /// Connections of this process.
     #[arg(long, env = "DATABASE_POOL_SIZE", default_value_t = 8)]
     pub database_pool_size: usize,
@@ -35,6 +39,7 @@ impl Default for DatabaseArgs {
     fn default() -> Self {
         Self {
             database_url: None,
+            tls: DatabaseTlsArgs::default(),
             database_pool_size: 8,
             database_lock_wait: Duration::from_secs(5),
             database_idle_timeout: Duration::from_secs(10),
@@ -54,12 +59,7 @@ impl Pool {
             return Err(ConfigError::new("DATABASE_POOL_SIZE", "must be at least 1"));
         }
         if url.starts_with("mysql://") {
-            // Never with the URL itself, which holds a password.
-            let parsed = url::Url::parse(url).map_err(|error| ConfigError::new(setting, error))?;
-            if parsed.host_str().is_none_or(str::is_empty) || parsed.path().len() < 2 {
-                let problem = "must name a host and a database, mysql://user:password@host:port/database";
-                return Err(ConfigError::new(setting, problem));
-            }
+            let server = Server::new(setting, url, &args.tls)?;
             let setup = format!(
                 "SET SESSION innodb_lock_wait_timeout = {}, wait_timeout = {}, transaction_isolation = 'READ-COMMITTED'",
                 args.database_lock_wait.as_secs().max(1),
@@ -67,10 +67,10 @@ impl Pool {
             );
             // MariaDB before 11.1 knows the variable by its old name only.
             let setup_old = setup.replace("transaction_isolation", "tx_isolation");
-            Ok(Self::Mysql(build(setting, args, url, move |url| {
-                let (setup, setup_old, url) = (setup.clone(), setup_old.clone(), url.to_owned());
+            Ok(Self::Mysql(build(setting, args, url, move |_| {
+                let (setup, setup_old, server) = (setup.clone(), setup_old.clone(), server.clone());
                 async move {
-                    let mut conn = mysql::Conn::establish(&url).await?;
+                    let mut conn = server.connect().await?;
                     if conn.batch_execute(&setup).await.is_err() {
                         conn.batch_execute(&setup_old)
                             .await

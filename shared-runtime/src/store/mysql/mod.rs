@@ -31,6 +31,7 @@ const KEEP_LATEST_PROGRESS: &str = " ON DUPLICATE KEY UPDATE current_value = IF(
 mod entrant_stream;
 mod entry_insert;
 mod result_insert;
+pub(super) mod server;
 pub use entrant_stream::stream_entrants;
 pub use entry_insert::insert_entry_rows;
 pub use result_insert::insert_result_rows;
