@@ -132,6 +132,10 @@ impl SecuredStack {
         let mut command = Command::new("redis-cli");
         command
             .args(["--tls", "--insecure", "--user", "event", "-p", &self.redis.to_string()])
+            .arg("--cert")
+            .arg(self.tls("client.crt"))
+            .arg("--key")
+            .arg(self.tls("client.key"))
             .args(args)
             .env("REDISCLI_AUTH", "event");
         assert_eq!(ended(command, "").trim(), "OK", "{args:?}");
