@@ -7,10 +7,14 @@ MAKEFLAGS += --no-builtin-rules
 # Runs a command on the real stack; see compose/README.md.
 WITH_STACK := compose/with-stack.sh
 STACK := compose/stack.sh
+SYSTEM := compose/system.sh
+# Folder of target/ that up-native and test-rolling take programs from: release, debug, dist.
+PROFILE ?= release
+CARGO_PROFILE = $(PROFILE:debug=dev)
 COMPOSE := docker compose -f compose/compose.yaml
 SCRIPTS := .ci/run $(wildcard compose/*.sh migrations/users/*.sh) k8s/check.sh e2e/venv.sh
 # One subject a file; each round prints a line of figures that begins with SUMMARY.
-FAULT_TESTS := real_crash real_servers real_log_identity real_poison real_gateway_crash real_redis real_stock_added real_staff real_contacts real_draw real_mission_faults \
+FAULT_TESTS := real_crash real_takeover real_servers real_log_identity real_poison real_gateway_crash real_redis real_stock_added real_staff real_contacts real_draw real_mission_faults \
   embedded_restart
 # What operators have when something is lost or in doubt; the drill itself is compose/restore-drill.sh.
 RECOVERY_TESTS := real_recovery real_replay embedded_recovery
@@ -23,7 +27,7 @@ ARGS ?=
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build demo serve
 build: ## all programs, optimised, into target/release
@@ -38,7 +42,7 @@ demo: ## a stampede on the embedded stack, every promise checked
 serve: ## every role in one process, embedded unless the three URLs are set
 	$(EMBEDDED) serve $(ARGS)
 
-.PHONY: test test-embedded test-crash test-recovery test-api users-check
+.PHONY: test test-embedded test-crash test-rolling test-recovery test-api users-check
 test: export OPENAPI_CLIENT_BIN := $(CURDIR)/$(OPENAPI_CLIENT)/bin
 test: $(OPENAPI_CLIENT)/installed ## all tests, on the real stack too (containers or native; started and stopped here)
 	$(WITH_STACK) bash -ec 'cargo build --workspace --bins; \
@@ -55,6 +59,12 @@ test-crash: ## the long fault campaign: CRASH_ROUNDS (10) rounds of kills on the
 test-recovery: ## reconcile, replay beside the live database, shadow runs, and the restore drill, on the real stack
 	$(WITH_STACK) bash -ec 'cargo build --workspace --bins; \
 	  cargo test -p e2e -p event-system --features e2e/real-stack --no-fail-fast $(RECOVERY_TESTS:%=--test %) -- --nocapture'
+
+test-rolling: export ROLLING_ENTRIES ?= 100000
+test-rolling: export ROLLING_RATE ?= 2000
+test-rolling: ## 100,000 entries (ROLLING_ENTRIES) through the native system while workers go 1, 3, 1 and every role is restarted (PROFILE=debug)
+	$(WITH_STACK) bash -ec 'ulimit -n "$$(ulimit -Hn)"; cargo build --profile $(CARGO_PROFILE) --workspace --bins; \
+	  cargo test --profile $(CARGO_PROFILE) -p e2e --features e2e/real-stack --test real_rolling -- --nocapture'
 
 test-api: $(SCHEMATHESIS)/installed ## schemathesis asks both listeners by their OpenAPI documents: no 5xx, nothing undocumented (MAX_SECONDS each, 90)
 	cargo build -p event-system
@@ -124,7 +134,7 @@ sbom: ## bills of materials (CycloneDX) of the programs, in target/sbom
 image-check: ## the images without an engine: lint, each step natively, each image entered (ARGS="--profile dev", "--programs target/release")
 	compose/check-image.sh $(ARGS)
 
-.PHONY: stack-up stack-down stack-wipe stack-status up down
+.PHONY: stack-up stack-down stack-wipe stack-status up down up-native down-native
 stack-up: ## start the native stack (STACK_BROKERS=3 for three brokers)
 	$(STACK) up
 	@$(STACK) env
@@ -144,3 +154,10 @@ up: ## the whole system in containers: stores, load balancer, programs, Promethe
 # By name: with the file, even this would ask for AUTH_*.
 down: ## stop the containers, keep their data
 	docker compose --project-name event-system down
+
+up-native: ## the whole system without containers: the native stack, load balancer, programs, Prometheus (PROFILE=debug)
+	cargo build --profile $(CARGO_PROFILE) --workspace --bins
+	PROFILE=$(PROFILE) $(SYSTEM) up
+
+down-native: ## drain and stop what up-native started, keep its data (ARGS=--wipe drops it)
+	$(SYSTEM) down $(ARGS)

@@ -165,82 +165,100 @@ impl Cluster {
         Crowd::new(self.gateways.iter().map(|g| g.addr).collect(), event, key)
     }
 
-    /// What must hold of an event at the end, however it came there; `added`: stock granted later.
-    ///
-    /// Everybody acknowledged has exactly one outcome, the log's order decided, nobody who won was told LOSE, receipts
-    /// tell the row's outcome at every gateway, and `event-system replay` ends with the same digest.
+    /// [`check`], and `event-system replay` ends with the same digest.
     pub async fn check(&self, event: Event, crowd: &Crowd, granted: i64, added: bool) -> Figures {
-        let log = read_entries(&self.column, event.lane).await;
-        let distinct: HashSet<i64> = log.iter().map(|(_, member)| *member).collect();
-        let store = &self.column.store;
-        wait_for_entries(store, event.id, event.lane, distinct.len() as i64, BUDGET).await;
-        let rows = entries(store, event.id, event.lane).await;
-        if added {
-            let mut seen = HashSet::new();
-            let order: Vec<i64> = log.iter().map(|(_, m)| *m).filter(|m| seen.insert(*m)).collect();
-            assert!(rows.iter().map(|r| r.member_id).eq(order), "outcomes stand in the order of the log");
-        } else {
-            first_come_first_served(&rows, &log, usize::try_from(granted).expect("stock"));
-        }
-        let won = rows.iter().filter(|r| r.status == 1).count() as i64;
-        let left = format!("SELECT stock_count AS n FROM event_stock WHERE event_id = {}", event.id);
-        assert_eq!(won + number(&self.column.database_url, &left).await, granted, "wins + stock = granted");
-
-        let by_member: HashMap<i64, _> = rows.iter().map(|r| (r.member_id, r)).collect();
-        assert_eq!(by_member.len(), rows.len(), "one outcome a member");
-        let members = crowd.members();
-        let (mut acked, mut misled) = (0, Vec::new());
-        for (member, heard) in &members {
-            let row = by_member.get(member);
-            if !heard.entry_ids.is_empty() {
-                acked += 1;
-                let row = row.unwrap_or_else(|| panic!("member {member} was acknowledged and is lost"));
-                let id = row.id().expect("id").to_string();
-                assert!(heard.entry_ids.iter().eq([&id]), "one entry a member: {heard:?}");
-            }
-            if row.is_some_and(|r| r.status == 1) {
-                // Where no stock was added, whoever hears LOSE before entering cannot win later either.
-                let unentered = if added { 0 } else { heard.lost_unentered };
-                if !heard.lost_after_ack.is_empty() || heard.statuses.contains("LOSE") || unentered > 0 {
-                    misled.push((*member, heard.clone()));
-                }
-            } else {
-                assert!(!heard.statuses.contains("WIN"), "member {member} was told WIN: {heard:?}");
-            }
-        }
-        assert!(misled.is_empty(), "{} winners were told LOSE: {misled:?}", misled.len());
-
-        let mut asking = JoinSet::new();
-        for (n, member) in
-            members.iter().filter(|(_, m)| !m.receipts.is_empty()).map(|(id, _)| *id).enumerate()
-        {
-            let expected = if by_member[&member].status == 1 { "WIN" } else { "LOSE" };
-            let (crowd, gateway) = (crowd.clone(), n % crowd.gateways());
-            if asking.len() >= 64 {
-                asking.join_next().await.expect("one").expect("no panic");
-            }
-            asking.spawn(async move {
-                let told = tokio::time::timeout(BUDGET, crowd.outcome(member, gateway, n % 3 > 0)).await;
-                assert_eq!(told.expect("decided"), Heard::Known(expected.to_owned()), "member {member}");
-            });
-        }
-        while let Some(asked) = asking.join_next().await {
-            asked.expect("no panic");
-        }
+        let figures = check(&self.column, event, crowd, granted, added, usize::MAX).await;
         self.replay().await;
-        Figures::default()
-            .with("acked", acked)
-            .with("in_log", log.len() as i64)
-            .with("decided", rows.len() as i64)
-            .with("won", won)
-            .with("no_answer", crowd.answered("no answer"))
-            .with("unavailable", crowd.answered("503"))
+        figures
     }
 
     /// `event-system replay` into an empty database must agree.
     pub async fn replay(&self) {
-        let (code, text, _) = replay(&self.column, &[]).await;
-        assert_eq!(code, Some(0), "{text}");
-        assert!(text.contains(" lanes equal, 0 different, 0 parked, 0 not compared"), "{text}");
+        agrees_with_replay(&self.column).await;
     }
+}
+
+/// `event-system replay` of a column's whole log into an empty database must agree.
+pub async fn agrees_with_replay(column: &Column) {
+    let (code, text, _) = replay(column, &[]).await;
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains(" lanes equal, 0 different, 0 parked, 0 not compared"), "{text}");
+}
+
+/// What must hold of an event at the end, however it came there; `added`: stock granted later.
+///
+/// Everybody acknowledged has exactly one outcome, the log's order decided, nobody who won was told LOSE, and receipts (of
+/// `asked` members at most) tell the row's outcome at every gateway.
+pub async fn check(
+    column: &Column,
+    event: Event,
+    crowd: &Crowd,
+    granted: i64,
+    added: bool,
+    asked: usize,
+) -> Figures {
+    let log = read_entries(column, event.lane).await;
+    let distinct: HashSet<i64> = log.iter().map(|(_, member)| *member).collect();
+    let store = &column.store;
+    wait_for_entries(store, event.id, event.lane, distinct.len() as i64, BUDGET).await;
+    let rows = entries(store, event.id, event.lane).await;
+    if added {
+        let mut seen = HashSet::new();
+        let order: Vec<i64> = log.iter().map(|(_, m)| *m).filter(|m| seen.insert(*m)).collect();
+        assert!(rows.iter().map(|r| r.member_id).eq(order), "outcomes stand in the order of the log");
+    } else {
+        first_come_first_served(&rows, &log, usize::try_from(granted).expect("stock"));
+    }
+    let won = rows.iter().filter(|r| r.status == 1).count() as i64;
+    let left = format!("SELECT stock_count AS n FROM event_stock WHERE event_id = {}", event.id);
+    assert_eq!(won + number(&column.database_url, &left).await, granted, "wins + stock = granted");
+
+    let by_member: HashMap<i64, _> = rows.iter().map(|r| (r.member_id, r)).collect();
+    assert_eq!(by_member.len(), rows.len(), "one outcome a member");
+    let members = crowd.members();
+    let (mut acked, mut misled) = (0, Vec::new());
+    for (member, heard) in &members {
+        let row = by_member.get(member);
+        if !heard.entry_ids.is_empty() {
+            acked += 1;
+            let row = row.unwrap_or_else(|| panic!("member {member} was acknowledged and is lost"));
+            let id = row.id().expect("id").to_string();
+            assert!(heard.entry_ids.iter().eq([&id]), "one entry a member: {heard:?}");
+        }
+        if row.is_some_and(|r| r.status == 1) {
+            // Where no stock was added, whoever hears LOSE before entering cannot win later either.
+            let unentered = if added { 0 } else { heard.lost_unentered };
+            if !heard.lost_after_ack.is_empty() || heard.statuses.contains("LOSE") || unentered > 0 {
+                misled.push((*member, heard.clone()));
+            }
+        } else {
+            assert!(!heard.statuses.contains("WIN"), "member {member} was told WIN: {heard:?}");
+        }
+    }
+    assert!(misled.is_empty(), "{} winners were told LOSE: {misled:?}", misled.len());
+
+    let mut asking = JoinSet::new();
+    for (n, member) in
+        members.iter().filter(|(_, m)| !m.receipts.is_empty()).map(|(id, _)| *id).take(asked).enumerate()
+    {
+        let expected = if by_member[&member].status == 1 { "WIN" } else { "LOSE" };
+        let (crowd, gateway) = (crowd.clone(), n % crowd.gateways());
+        if asking.len() >= 64 {
+            asking.join_next().await.expect("one").expect("no panic");
+        }
+        asking.spawn(async move {
+            let told = tokio::time::timeout(BUDGET, crowd.outcome(member, gateway, n % 3 > 0)).await;
+            assert_eq!(told.expect("decided"), Heard::Known(expected.to_owned()), "member {member}");
+        });
+    }
+    while let Some(asked) = asking.join_next().await {
+        asked.expect("no panic");
+    }
+    Figures::default()
+        .with("acked", acked)
+        .with("in_log", log.len() as i64)
+        .with("decided", rows.len() as i64)
+        .with("won", won)
+        .with("no_answer", crowd.answered("no answer"))
+        .with("unavailable", crowd.answered("503"))
 }

@@ -100,7 +100,7 @@ impl Crowd {
         let mut members = self.lock();
         let known = members.entry(member).or_default();
         match (status, text("code").as_str()) {
-            (202, "APPLIED") => {
+            (202, "APPLIED" | "APPLIED_RAFFLE") | (201, "APPLIED_RAFFLE") => {
                 known.entry_ids.insert(text("entry_id"));
                 known.receipts.insert(text("receipt"));
                 Heard::Accepted
@@ -203,6 +203,9 @@ impl Crowd {
         let answer = async {
             let answer = request.send().await?;
             let status = answer.status().as_u16();
+            let retry_after =
+                answer.headers().get("Retry-After").and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+            assert!(!matches!(status, 429 | 503) || retry_after.is_some(), "{status} without Retry-After");
             reqwest::Result::Ok((status, answer.json::<Value>().await?))
         };
         let answer = answer.await.ok();

@@ -15,6 +15,7 @@ pub mod load;
 pub mod log;
 pub mod missions;
 pub mod my_entries;
+pub mod native;
 pub mod over_http;
 pub mod personal_data;
 pub mod process;

@@ -11,14 +11,27 @@ use crate::process::{Process, free_port};
 const SCOPES: &str = "events:read events:write draws:run contacts:read ops:write";
 const BUDGET: Duration = Duration::from_secs(60);
 
-/// A running `admin-api` on the real column.
-pub struct AdminApi {
-    /// The process.
-    pub process: Process,
+/// Staff at an admin listener.
+pub struct Staff {
     base: String,
     client: reqwest::Client,
     token: String,
+}
+
+/// A running `admin-api` on the real column, and staff at it.
+pub struct AdminApi {
+    /// The process.
+    pub process: Process,
+    staff: Staff,
     _folder: tempfile::TempDir,
+}
+
+impl std::ops::Deref for AdminApi {
+    type Target = Staff;
+
+    fn deref(&self) -> &Staff {
+        &self.staff
+    }
 }
 
 impl AdminApi {
@@ -36,14 +49,7 @@ impl AdminApi {
             ("CLOSE_GRACE", "200ms"),
         ];
         let process = Process::start("admin-api", column, database_url, "admin", &settings);
-        let token = key.issue_staff("ann", SCOPES, Duration::from_secs(3600)).expect("a token");
-        let api = Self {
-            process,
-            base: format!("http://{addr}"),
-            client: reqwest::Client::new(),
-            token,
-            _folder: folder,
-        };
+        let api = Self { process, staff: Staff::at(format!("http://{addr}"), &key), _folder: folder };
         let until = Instant::now() + BUDGET;
         while api.send("GET", "/admin/v1/events?limit=1", None, &Value::Null).await.is_none_or(|a| a.0 != 200)
         {
@@ -51,6 +57,28 @@ impl AdminApi {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         api
+    }
+
+    /// Waits until a command is no longer pending; gives it.
+    pub async fn settled(&self, command: &Value) -> Value {
+        let path = format!("/admin/v1/commands/{}", command["command_id"].as_str().expect("a command"));
+        let until = Instant::now() + BUDGET;
+        loop {
+            let now = self.get(&path).await;
+            if now["status"] != "PENDING" {
+                return now;
+            }
+            assert!(Instant::now() < until, "still pending: {now}; the log: {}", self.process.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+impl Staff {
+    /// Staff with every scope at `http://host:port`, whose tokens this key signs.
+    pub fn at(base: String, key: &DevKey) -> Self {
+        let token = key.issue_staff("ann", SCOPES, Duration::from_secs(3600)).expect("a token");
+        Self { base, client: reqwest::Client::new(), token }
     }
 
     /// Status and body of an answer; `None` when there was none.
@@ -112,19 +140,5 @@ impl AdminApi {
         let (status, event) = self.send("POST", "/admin/v1/events", None, &body).await.expect("an answer");
         assert_eq!(status, 201, "{event}");
         event["event_id"].as_i64().expect("an id")
-    }
-
-    /// Waits until a command is no longer pending; gives it.
-    pub async fn settled(&self, command: &Value) -> Value {
-        let path = format!("/admin/v1/commands/{}", command["command_id"].as_str().expect("a command"));
-        let until = Instant::now() + BUDGET;
-        loop {
-            let now = self.get(&path).await;
-            if now["status"] != "PENDING" {
-                return now;
-            }
-            assert!(Instant::now() < until, "still pending: {now}; the log: {}", self.process.log());
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
     }
 }
