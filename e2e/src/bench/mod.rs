@@ -1,6 +1,7 @@
 //! What `make bench` measures: ratios in one run, ours beside the raw ceiling, interleaved.
 
 pub mod activities;
+pub mod capacity;
 pub mod decide;
 pub mod draw;
 pub mod gateway;
@@ -152,6 +153,11 @@ impl Table {
     /// A heading.
     pub fn heading(&mut self, text: &str) {
         writeln!(self.text, "\n{text}").expect("memory");
+    }
+
+    /// A line as it is.
+    pub fn line(&mut self, text: &str) {
+        writeln!(self.text, "{text}").expect("memory");
     }
 
     /// What was measured: items a second and CPU an item, median (range).

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use e2e::bench::{
-    Table, activities, decide, draw, gateway, http, memory, my_entries, raffle, replay, streams, winners,
+    Table, activities, capacity, decide, draw, gateway, http, memory, my_entries, raffle, replay, streams,
+    winners,
 };
 
 /// Ours beside the raw ceiling, interleaved; median and range
@@ -18,7 +19,7 @@ struct Cli {
     /// Repetitions of each
     #[arg(long, global = true, default_value_t = 5)]
     repetitions: usize,
-    /// Entries preloaded for parts (a), (f) and (j), activities for (i)
+    /// Entries preloaded for parts (a), (f) and (j), sent in (k); activities for (i)
     #[arg(long, global = true, default_value_t = 200_000)]
     entries: i64,
     /// Requests a run in parts (b) and (g)
@@ -63,6 +64,8 @@ enum Part {
     Activities,
     /// (j) Replay of a lane
     Replay,
+    /// (k) What a million entries cost in CPU and bytes
+    Capacity,
     /// The bare route that (b) and (g) compare with
     #[command(hide = true)]
     BareWarp { addr: SocketAddr, answer: PathBuf, route: http::BareRoute },
@@ -117,6 +120,10 @@ async fn main() -> ExitCode {
     if part(|p| matches!(p, Part::Replay)) {
         println!("(j) replay");
         replay::bench(&mut table, cli.repetitions, cli.entries).await;
+    }
+    if part(|p| matches!(p, Part::Capacity)) {
+        println!("(k) capacity");
+        capacity::bench(&mut table, cli.repetitions, cli.entries).await;
     }
     let (text, missed) = table.finish();
     println!("\nmedian (range) of {} repetitions{text}", cli.repetitions);
