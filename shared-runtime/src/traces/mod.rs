@@ -14,8 +14,8 @@ mod tests;
 
 use std::sync::OnceLock;
 
-use opentelemetry::{Context, KeyValue};
 use opentelemetry::trace::{SpanBuilder, SpanKind, TraceContextExt as _, Tracer as _};
+use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::SdkTracer;
 
 pub use args::TraceArgs;
