@@ -103,7 +103,13 @@ fn replace(command: &mut Command, name: &str, from: &str, to: &str) {
 
 async fn wrong_at_kafka_and_database(stack: &SecuredStack) {
     let (stranger, _) = stack.stranger();
-    let kafka = |change: &dyn Fn(&mut Command), why| (start(stack, change), KAFKA, why);
+    // The tool asks nobody but Kafka.
+    let kafka = |change: &dyn Fn(&mut Command), why| {
+        let mut command = stack.program("event-system", WORKER.1);
+        command.args(["topics", "check"]);
+        change(&mut command);
+        (command, KAFKA, why)
+    };
     let database = |change: &dyn Fn(&mut Command), why| (start(stack, change), DATABASE, why);
     let other_password = stack.tls("admin.password");
     let mut topics = stack.program("event-system", Role::Gateway);
@@ -195,16 +201,24 @@ async fn expired(stack: &SecuredStack, system: &System) {
 /// Every start ends with 3, names the store and says why; and the password is in none of it.
 async fn ends_with_3(starts: Vec<(Command, &'static str, &'static str)>) {
     let mut runs = JoinSet::new();
+    let mut wrong: Vec<String> = Vec::new();
     for (command, store, why) in starts {
+        if runs.len() >= 4 {
+            wrong.extend(runs.join_next().await.expect("one").expect("no panic"));
+        }
         runs.spawn(async move {
             let settings = format!("{command:?}");
+            let url =
+                command.get_envs().find(|(key, _)| *key == "DATABASE_URL").and_then(|(_, url)| url?.to_str());
+            let password = url.and_then(|url| url.split([':', '@']).nth(2)).expect("a password").to_owned();
             let output = run_to_end(command, BUDGET).await;
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             let line = said.lines().last().unwrap_or_default();
-            let ok = output.status.code() == Some(3) && line.contains(store) && line.contains(why);
+            let told = line.contains(store) && line.contains(why) && !said.contains(&password);
+            let ok = output.status.code() == Some(3) && told;
             (!ok).then(|| format!("{settings}: not {store}… {why}: {:?}: {said}", output.status.code()))
         });
     }
-    let wrong: Vec<String> = runs.join_all().await.into_iter().flatten().collect();
+    wrong.extend(runs.join_all().await.into_iter().flatten());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
