@@ -265,6 +265,8 @@ impl Mirrors {
 
     async fn look(&self) -> Result<Vec<Unlike>, MirrorError> {
         let mut unlike = self.limits.unlike().await?;
+        // Without a key of its own there, gateways take the database's.
+        unlike.retain(|limit| limit.found.is_some());
         unlike.extend(self.rewards.unlike().await?);
         unlike.extend(self.ranking.unlike().await?);
         Ok(unlike)

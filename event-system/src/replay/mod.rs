@@ -54,7 +54,7 @@ pub struct ReplayArgs {
     #[arg(long, conflicts_with_all = ["into", "from", "dry_run"])]
     shadow: bool,
     /// With --shadow: how many records of each lane
-    #[arg(long, value_name = "RECORDS", default_value_t = 100_000, requires = "shadow", value_parser = clap::value_parser!(i64).range(1..))]
+    #[arg(long, value_name = "RECORDS", default_value_t = 100_000, requires = "shadow", conflicts_with_all = ["into", "from", "dry_run"], value_parser = clap::value_parser!(i64).range(1..))]
     last: i64,
     /// Give up when no lane moves for this long
     #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]

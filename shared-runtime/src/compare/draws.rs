@@ -33,6 +33,10 @@ pub async fn check_draw(live: &mut Reading, event: EventId) -> Result<Vec<Differ
         }
     }
     let [pending, won, lost, _] = of;
+    let places = match phase {
+        DrawPhase::Published => check_places(live, &draw, &mut differences).await?,
+        _ => Places::default(),
+    };
     let mut total = |what: &str, found: i64, expected: i64| {
         if found != expected {
             let (found, expected) = (found.to_string(), expected.to_string());
@@ -46,13 +50,6 @@ pub async fn check_draw(live: &mut Reading, event: EventId) -> Result<Vec<Differ
         // Outcomes are on their way into the rows.
         DrawPhase::Decided => {}
         DrawPhase::Published => {
-            let places = check_places(live, &draw, &mut differences).await?;
-            let mut total = |what: &str, found: i64, expected: i64| {
-                if found != expected {
-                    let (found, expected) = (found.to_string(), expected.to_string());
-                    differences.push(Difference::of_event(event, what, found, expected, Witness::Draw));
-                }
-            };
             total("event_entry with PENDING", pending, 0);
             total("event_entry with WIN", won, places.standing);
             total("event_entry with LOSE", lost, draw.entrants.unwrap_or(0) - places.standing - taken_out);

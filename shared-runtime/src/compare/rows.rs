@@ -1,9 +1,10 @@
 //! The rows of a lane counted up once more: places without a gap, totals, stock and the digest chain.
 
+use std::sync::Arc;
+
 use shared_domain::{
     EntryId, EntryStatus, EventDefinition, EventId, EventInLane, EventType, Judged, LaneState, Reason, Stock,
 };
-use std::sync::Arc;
 
 use super::BLOCK;
 use super::difference::{Difference, Witness, hex};
@@ -37,7 +38,7 @@ pub(super) async fn count(
     let stock = definition.options.iter().map(|_| plenty()).collect::<Result<Vec<_>, _>>()?;
     let mut counted = EventInLane { definition: Arc::clone(definition), lane: state, stock };
     let mut faults: Vec<Difference> = Vec::new();
-    let mut offset = -1;
+    let (mut offset, mut ranked) = (-1, 0);
     'rows: loop {
         let rows = live.entries_of_lane(event, lane, counted.lane.seq, BLOCK).await?;
         if rows.is_empty() {
@@ -76,10 +77,12 @@ pub(super) async fn count(
             }
             let won = judged.status == EntryStatus::Win;
             if definition.event_type != EventType::Raffle {
-                let rank = (won && definition.lanes.len() == 1).then_some(counted.lane.wins);
+                let rank = (won && definition.lanes.len() == 1).then_some(ranked + 1);
                 if row.entry_rank != rank {
                     fault("event_entry.entry_rank", shown(row.entry_rank), shown(rank));
                 }
+                // Those behind go on from here: what shifts them all is told once.
+                ranked = if won { row.entry_rank.unwrap_or(ranked + 1) } else { ranked };
             }
         }
     }
