@@ -1,6 +1,6 @@
 //! What operators have when something is lost or in doubt, on the real column: `reconcile`, `replay --shadow`, parked events
 //! beside a replay, a consumer group that somebody reset, and the restore drill.
-#![allow(clippy::expect_used)]
+#![allow(clippy::expect_used, clippy::print_stdout)]
 
 use std::path::Path;
 use std::process::Command;

@@ -173,8 +173,11 @@ fn cases(folder: &Path) -> Vec<Case> {
     cases
 }
 
-/// TLS and users: settings that make no sense alone or together. Program, all settings, and what the message must name.
-fn secured_cases(folder: &Path) -> Vec<(&'static str, Vec<(&'static str, String)>, &'static str)> {
+/// Program, all settings, and what the message must name.
+type SecuredCase = (&'static str, Vec<(&'static str, String)>, &'static str);
+
+/// TLS and users: settings that make no sense alone or together.
+fn secured_cases(folder: &Path) -> Vec<SecuredCase> {
     let certificate = |name: &str| {
         let (cert, key) = (folder.join(format!("{name}.crt")), folder.join(format!("{name}.key")));
         let mut openssl = std::process::Command::new("openssl");

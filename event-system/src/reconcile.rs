@@ -155,7 +155,7 @@ async fn beside(moment: &mut Moment, one: Option<EventId>) -> Result<Vec<Differe
 fn repairable(compared: &[LaneCompared]) -> Vec<LaneRow> {
     let only_counters = |lane: &LaneCompared| match &lane.verdict {
         Verdict::Different(differences, 0, Some(row)) if lane.is_whole => {
-            differences.iter().all(|d| COUNTERS.contains(&d.what.as_str())).then(|| row.clone())
+            differences.iter().all(|d| COUNTERS.contains(&d.what.as_str())).then(|| LaneRow::clone(row))
         }
         _ => None,
     };
@@ -306,9 +306,9 @@ mod tests {
         let row = LaneRow::new(1, 0, &state, "log");
         let different = |what: &[&str], more| {
             let differences = what.iter().map(|what| differs(what)).collect();
-            Verdict::Different(differences, more, Some(row.clone()))
+            Verdict::Different(differences, more, Some(Box::new(row.clone())))
         };
-        assert_eq!(repairable(&[lane(different(&COUNTERS, 0), true)]), [row.clone()]);
+        assert_eq!(repairable(&[lane(different(&COUNTERS, 0), true)]), std::slice::from_ref(&row));
         for (verdict, is_whole) in [
             (Verdict::Equal, true),
             (Verdict::NotCompared("why"), true),

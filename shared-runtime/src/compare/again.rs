@@ -56,7 +56,7 @@ pub enum Verdict {
     /// Row by row, in totals, stock and digest.
     Equal,
     /// What differs, and how many rows more do; the lane's row as the log gives it, unless it was not decided to the end.
-    Different(Vec<Difference>, u64, Option<LaneRow>),
+    Different(Vec<Difference>, u64, Option<Box<LaneRow>>),
     /// It was not, and why.
     NotCompared(&'static str),
 }
@@ -289,7 +289,7 @@ impl Run {
                 parked: moment.standing.parked.get(&place).copied(),
                 verdict: match told.is_empty() {
                     true => Verdict::Equal,
-                    false => Verdict::Different(told, untold, row),
+                    false => Verdict::Different(told, untold, row.map(Box::new)),
                 },
             });
         }

@@ -16,7 +16,7 @@ pub use args::KafkaArgs;
 pub use ends::LogEnds;
 pub use kafka_producer::KafkaProducer;
 pub use kafka_reader::KafkaLaneLog;
-pub use scan::{Block, StartAt, scan, stream, stretches};
+pub use scan::{Block, Reading, StartAt, scan, stream, stretches};
 pub use security::{KafkaSecurityArgs, SaslMechanism, SecurityProtocol};
 pub use topics::{
     TopicState, check_topics, create_topics, inspect_topics, longest_life, partitions_of, shortest_retention,

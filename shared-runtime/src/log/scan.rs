@@ -41,13 +41,16 @@ pub async fn scan<T: Send + 'static>(
 /// Records of one lane in a row, by offset.
 pub type Block = (Lane, Vec<(i64, Bytes)>);
 
+/// Blocks as they come, and the end of reading.
+pub type Reading = (mpsc::Receiver<Block>, JoinHandle<Result<(), StartError>>);
+
 /// The records of each lane between the offsets given for it, in blocks of at most `most`, as they come; and the end of
 /// reading, which is to be awaited behind the last block. Errors: the log does not answer.
 pub fn stream(
     args: &KafkaArgs,
     stretches: BTreeMap<Lane, Range<i64>>,
     most: usize,
-) -> Result<(mpsc::Receiver<Block>, JoinHandle<Result<(), StartError>>), StartError> {
+) -> Result<Reading, StartError> {
     let config = client(args)?;
     let (to, blocks) = mpsc::channel(2);
     let work = move || {
