@@ -54,6 +54,8 @@ async fn what_is_given_parked_drawn_and_deleted_is_told() {
     let path = format!("/admin/v1/events/{event}");
     let asked = w.send("POST", &format!("{path}/stock"), Some(&w.staff(SCOPES)), None, &grant).await;
     assert_eq!(asked.0, 202, "{}", asked.1);
+    // The relay lets new stock wait from the moment at which it saw it first.
+    w.decide().await;
     w.clock.advance(2_000);
     w.decide().await;
     look(&w).await;
