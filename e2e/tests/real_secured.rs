@@ -26,7 +26,7 @@ async fn everybody_proves_who_they_are_or_is_told_why_not() {
     client_certificates(&stack, &mut system).await;
     wrong_at_kafka_and_database(&stack).await;
     wrong_at_redis(&stack, &system).await;
-    expired(&stack, &system).await;
+    expired(&stack).await;
     system.is_sound().await;
 }
 
@@ -181,12 +181,17 @@ async fn redis_is_left_out(
     gateway.wait_for_metric("event_redis_breaker_open", &[], 1.0, BUDGET).await;
     let log = gateway.log();
     let told = log.lines().find(|line| line.contains("Redis is not asked for a while")).expect("a word");
-    assert!(told.contains(why), "{why}: {told}");
+    assert!(says(told, why), "{why}: {told}");
     assert_eq!(gateway.metric("event_redis_requests_total", &["outcome=\"ok\""]).await, Some(0.0), "{log}");
 }
 
-/// Certificates end.
-async fn expired(stack: &SecuredStack, system: &System) {
+/// The drivers write the same reason with capitals or without.
+fn says(line: &str, why: &str) -> bool {
+    line.to_lowercase().contains(&why.to_lowercase())
+}
+
+/// Certificates end. (All of them, so that a gateway, which wants Kafka first, cannot tell of Redis.)
+async fn expired(stack: &SecuredStack) {
     stack.expire();
     let mut topics = stack.program("event-system", Role::Operator);
     topics.args(["topics", "check"]);
@@ -195,7 +200,6 @@ async fn expired(stack: &SecuredStack, system: &System) {
         (topics, KAFKA, "certificate verify failed"),
     ])
     .await;
-    redis_is_left_out(stack, system, |_| {}, "expired").await;
 }
 
 /// Every start ends with 3, names the store and says why; and the password is in none of it.
@@ -214,7 +218,7 @@ async fn ends_with_3(starts: Vec<(Command, &'static str, &'static str)>) {
             let output = run_to_end(command, BUDGET).await;
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             let line = said.lines().last().unwrap_or_default();
-            let told = line.contains(store) && line.contains(why) && !said.contains(&password);
+            let told = line.contains(store) && says(line, why) && !said.contains(&password);
             let ok = output.status.code() == Some(3) && told;
             (!ok).then(|| format!("{settings}: not {store}… {why}: {:?}: {said}", output.status.code()))
         });
