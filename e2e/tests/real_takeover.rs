@@ -12,8 +12,8 @@ use e2e::rounds::{BUDGET, Figures, rounds, strike};
 const RATE: u64 = 800;
 /// Default of `DRAIN_BUDGET`.
 const DRAIN: Duration = Duration::from_secs(15);
-/// Half of a LONG session: what is faster did not wait for its end. How fast it is, which a busy machine changes, the figures
-/// tell (aims: 3 s from SIGTERM to the peer's decisions, 5 s from a start to the first one).
+/// Half of a LONG session: what is faster did not wait for its end. The aims (3 s from SIGTERM to the
+/// peer's decisions, which was missed once, and 5 s from a start to the first one) are printed, not asserted.
 const NO_SESSION_ENDED: Duration = Duration::from_secs(15);
 /// A peer decides the lanes of a worker that was told to stop.
 const HANDED_OVER: Duration = NO_SESSION_ENDED;
@@ -110,7 +110,7 @@ async fn a_killed_worker_that_is_started_again_has_its_lanes_back() {
         let load = Load::start(&column, seed, 0, RATE);
         let (a, b) = ([LONG, named("a")], [LONG, named("b")]);
         let [mut one, two] = pair(&column, [&a, &b]).await;
-        // A rebalance that leaves every lane where it is is counted as an empty assignment.
+        // Lanes that were taken from it. Why the group sometimes rebalances once more all the same is not known yet.
         let taken = async || {
             let of = async |kind| two.metric("event_rebalances_total", &[kind]).await.expect("it runs");
             of("kind=\"revoked\"").await + of("kind=\"lost\"").await
