@@ -60,8 +60,8 @@ impl LaneLog for MemoryLog {
         async move { Ok(lanes.into_iter().map(|lane| (lane, 0, high)).collect()) }
     }
 
-    fn start(&mut self, lanes: &[(Lane, Option<i64>)]) {
-        self.next = lanes.first().and_then(|(_, offset)| *offset);
+    fn accept(&mut self) {
+        self.next = None;
     }
 
     fn stop(&mut self, _lanes: &[Lane]) {
@@ -70,7 +70,7 @@ impl LaneLog for MemoryLog {
 
     fn pause(&mut self, _lane: &Lane) {}
 
-    fn resume_at(&mut self, _lane: &Lane, offset: i64) {
+    fn read_from(&mut self, _lane: &Lane, offset: i64) {
         self.next = Some(offset);
     }
 

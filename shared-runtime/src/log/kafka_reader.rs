@@ -20,8 +20,9 @@ use crate::config::StartError;
 use crate::traces::{self, SpanContext};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
-/// Peers hear by their next heartbeat that lanes are free, so this bounds how long a hand-over waits.
-const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Peers hear by their next heartbeat that lanes are free, so this bounds how long a hand-over waits. librdkafka looks at it when
+/// it wakes for something else, every 500 ms in an idle member.
+const HEARTBEAT: Duration = Duration::from_millis(250);
 /// How long a member that leaves waits to be let go.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -63,9 +64,11 @@ impl ConsumerContext for Forwarding {
         // Nobody will answer any more, and librdkafka waits for the answer before it leaves or closes.
         match event {
             LogEvent::Revoked { .. } if closing => {
-                report(consumer.incremental_unassign(list), "unassign while closing");
+                report(consumer.incremental_unassign(&begun(consumer, list)), "unassign while closing");
             }
-            _ if closing => report(consumer.incremental_assign(list), "assign while closing"),
+            _ if closing => {
+                report(consumer.incremental_assign(&TopicPartitionList::new()), "assign while closing");
+            }
             _ => {}
         }
         if self.events.send(event).is_err() && !closing {
@@ -236,36 +239,32 @@ impl LaneLog for KafkaLaneLog {
         }
     }
 
-    fn start(&mut self, lanes: &[(Lane, Option<i64>)]) {
-        let mut list = TopicPartitionList::new();
-        let mut paused = TopicPartitionList::new();
-        for (lane, offset) in lanes {
-            let offset = offset.map_or(Offset::End, Offset::Offset);
-            report(list.add_partition_offset(&lane.topic, lane.partition, offset), "naming an offset");
-            if offset == Offset::End {
-                paused.add_partition(&lane.topic, lane.partition);
-            }
-        }
-        report(self.consumer.incremental_assign(&list), "assign");
-        if paused.count() > 0 {
-            report(self.consumer.pause(&paused), "pause");
-        }
+    fn accept(&mut self) {
+        // Without a lane: one that begins at a placeholder such as the log's end may be moved there later. librdkafka asks again
+        // for an end whose answer came too late, whatever offset the lane has been given since.
+        report(self.consumer.incremental_assign(&TopicPartitionList::new()), "accept an assignment");
     }
 
     fn stop(&mut self, lanes: &[Lane]) {
-        report(self.consumer.incremental_unassign(&list_of(lanes)), "unassign");
+        let begun = begun(&*self.consumer, &list_of(lanes));
+        report(self.consumer.incremental_unassign(&begun), "unassign");
     }
 
     fn pause(&mut self, lane: &Lane) {
         report(self.consumer.pause(&list_of(std::slice::from_ref(lane))), "pause");
     }
 
-    fn resume_at(&mut self, lane: &Lane, offset: i64) {
+    fn read_from(&mut self, lane: &Lane, offset: i64) {
         // Not `seek`: it races with fetches in flight. Assigning anew starts at the offset, unpaused.
-        let one = std::slice::from_ref(lane);
-        report(self.consumer.incremental_unassign(&list_of(one)), "unassign");
-        self.start(&[(lane.clone(), Some(offset))]);
-        report(self.consumer.resume(&list_of(one)), "resume");
+        let one = list_of(std::slice::from_ref(lane));
+        if begun(&*self.consumer, &one).count() > 0 {
+            report(self.consumer.incremental_unassign(&one), "unassign");
+        }
+        let mut at = TopicPartitionList::new();
+        let offset = Offset::Offset(offset);
+        report(at.add_partition_offset(&lane.topic, lane.partition, offset), "naming an offset");
+        report(self.consumer.incremental_assign(&at), "assign");
+        report(self.consumer.resume(&one), "resume");
     }
 
     fn resume(&mut self, lane: &Lane) {
@@ -289,8 +288,16 @@ impl LaneLog for KafkaLaneLog {
         self.consumer.unsubscribe();
     }
 
-    async fn close(self) {
+    async fn close(mut self) {
         self.consumer.context().closing.store(true, Ordering::Release);
+        // What came before that is still to be answered, or the client never gets as far as leaving.
+        while let Ok(event) = self.events.try_recv() {
+            match event {
+                LogEvent::Assigned(_) => self.accept(),
+                LogEvent::Revoked { lanes, .. } => self.stop(&lanes),
+                _ => {}
+            }
+        }
         if self.broken().is_none() {
             self.membership.let_go(self.consumer.clone()).await;
         }
@@ -321,6 +328,18 @@ fn ends(consumer: &StreamConsumer<Forwarding>, lane: &Lane) -> KafkaResult<(i64,
     // one offset twice, which would look like a gap or a shorter log. Neither end ever falls.
     let (low_again, high_again) = ask()?;
     Ok((low.min(low_again), high.max(high_again)))
+}
+
+/// Those of these lanes that were given an offset: others the client does not let go, for it does not have them.
+fn begun(consumer: &impl Consumer<Forwarding>, lanes: &TopicPartitionList) -> TopicPartitionList {
+    let assigned = consumer.assignment().unwrap_or_default();
+    let mut begun = TopicPartitionList::new();
+    for lane in lanes.elements() {
+        if assigned.find_partition(lane.topic(), lane.partition()).is_some() {
+            begun.add_partition(lane.topic(), lane.partition());
+        }
+    }
+    begun
 }
 
 fn list_of(lanes: &[Lane]) -> TopicPartitionList {

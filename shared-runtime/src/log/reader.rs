@@ -25,7 +25,7 @@ pub struct Record {
 /// What a log tells its reader.
 #[derive(Debug, Clone)]
 pub enum LogEvent {
-    /// These lanes are ours: open them, then `start` them once.
+    /// These lanes are ours: `accept` that, then `read_from` each when its cursor is known.
     Assigned(Vec<Lane>),
     /// These lanes go to another reader: finish, then `stop` them.
     Revoked {
@@ -34,7 +34,7 @@ pub enum LogEvent {
         /// They are somebody else's already.
         lost: bool,
     },
-    /// A record of a started lane.
+    /// A record of a lane that is read.
     Record(Record),
     /// A position is outside the log: every lane must be checked again.
     OffsetLost,
@@ -53,14 +53,14 @@ pub trait LaneLog: Send + 'static {
         &self,
         lanes: Vec<Lane>,
     ) -> impl Future<Output = Result<Vec<(Lane, i64, i64)>, String>> + Send + 'static;
-    /// Reads these lanes from explicit offsets; `None` starts a lane paused.
-    fn start(&mut self, lanes: &[(Lane, Option<i64>)]);
-    /// Gives lanes back.
+    /// Answers an assignment; nothing of its lanes is read yet.
+    fn accept(&mut self);
+    /// Gives lanes back, read or not.
     fn stop(&mut self, lanes: &[Lane]);
-    /// Reads a started lane no further for now.
+    /// Reads a lane no further for now.
     fn pause(&mut self, lane: &Lane);
-    /// Reads a paused lane from an offset.
-    fn resume_at(&mut self, lane: &Lane, offset: i64);
+    /// Reads a lane of ours from an offset, wherever it was read until now, and paused or not.
+    fn read_from(&mut self, lane: &Lane, offset: i64);
     /// Reads a paused lane on.
     fn resume(&mut self, lane: &Lane);
     /// Mirrors a cursor into the log's own bookkeeping, for lag metrics; never read back.

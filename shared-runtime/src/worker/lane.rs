@@ -145,7 +145,7 @@ impl LaneState {
     }
 
     pub fn oldest_timestamp(&self) -> Option<i64> {
-        self.buffer.iter().chain(&self.in_flight).find_map(|item| match item {
+        self.in_flight.iter().chain(&self.buffer).find_map(|item| match item {
             Item::Record(_, timestamp, _) => *timestamp,
             _ => None,
         })

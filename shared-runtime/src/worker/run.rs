@@ -395,6 +395,8 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
         while !self.lanes.is_empty() {
             match tokio::time::timeout_at(revoked, self.log.next()).await {
                 Ok(event @ LogEvent::Revoked { .. }) => self.event(event).await,
+                // The group was rebalancing: unanswered, it would wait with letting us go.
+                Ok(LogEvent::Assigned(_)) => self.log.accept(),
                 Ok(_) => {}
                 Err(_) => break,
             }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use shared_proto::Lane;
 
 use super::halts::clear_gauges;
+use super::upkeep::set_lag;
 use super::{BETWEEN_TRIES, Done, Worker};
 use crate::log::producer::Producer;
 use crate::log::reader::LaneLog;
@@ -24,18 +25,13 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
     pub(super) fn open(&mut self, lanes: Vec<Lane>) {
         metrics::counter!("event_rebalances_total", "kind" => "assigned").increment(1);
         self.epoch += 1;
-        let mut fresh = Vec::new();
+        self.log.accept();
+        tracing::info!(lanes = lanes.len(), "lanes assigned");
         for lane in lanes {
             self.lanes.insert(lane.clone(), self.fresh(&lane));
-            // Started paused: the cursor is read off the loop, and the lane then starts at it explicitly.
-            fresh.push((lane.clone(), None));
             if let Some(guard) = &self.backlog {
                 self.readers.insert(lane.clone(), guard.reader(&lane));
             }
-        }
-        tracing::info!(lanes = fresh.len(), "lanes assigned");
-        self.log.start(&fresh);
-        for (lane, _) in fresh {
             self.spawn_open(lane, Duration::ZERO);
         }
     }
@@ -70,11 +66,14 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
     pub(super) async fn revoke(&mut self, lanes: Vec<Lane>, lost: bool) {
         let kind = if lost { "lost" } else { "revoked" };
         metrics::counter!("event_rebalances_total", "kind" => kind).increment(1);
+        // To begin another lane now could be taken for the answer to this.
+        let mut opened = Vec::new();
         if !lost {
             // Let what is in flight commit, so that the next owner starts behind it. The fence would hold without.
             let until = tokio::time::Instant::now() + Duration::from_secs(5);
             while lanes.iter().any(|l| self.lanes.get(l).is_some_and(|s| s.busy_since.is_some())) {
                 match tokio::time::timeout_at(until, self.jobs.join_next()).await {
+                    Ok(Some(Ok(done @ Done::Opened { .. }))) => opened.push(done),
                     Ok(Some(done)) => self.done(done),
                     _ => break,
                 }
@@ -89,9 +88,12 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
             }
             self.readers.remove(&lane);
             clear_gauges(&lane);
+            // Or it would lag for as long as this process lives, whoever decides it now.
+            set_lag(&lane, 0, 0.0);
         }
         self.log.stop(&ours);
         tracing::info!(lanes = ours.len(), lost, "lanes revoked");
+        opened.into_iter().for_each(|done| self.done(Ok(done)));
     }
 
     pub(super) fn opened(&mut self, lane: Lane, result: Result<(Start, i64), OpenError>) {
@@ -125,7 +127,7 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
             reader.advance(state.cursor);
         }
         tracing::debug!(%lane, cursor = state.cursor, "lane opened");
-        self.log.resume_at(&lane, from);
+        self.log.read_from(&lane, from);
     }
 }
 

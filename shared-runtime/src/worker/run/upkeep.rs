@@ -95,15 +95,21 @@ impl<L: LaneLog, S: LaneStore, P: Producer> Worker<L, S, P> {
         }
         let now = self.attempts.clock.now_ms();
         for (lane, _, high) in watermarks {
-            let Some(state) = self.lanes.get(lane) else { continue };
+            // Before its cursor is read, the whole log would seem to be behind.
+            let Some(state) = self.lanes.get(lane).filter(|state| state.open) else { continue };
             let lag = (high - state.cursor).max(0);
             let seconds = match state.oldest_timestamp() {
                 Some(at) if lag > 0 => (now - at).max(0) as f64 / 1_000.0,
                 _ => 0.0,
             };
-            let labels = [("topic", lane.topic.clone()), ("partition", lane.partition.to_string())];
-            metrics::gauge!("event_lane_lag_records", &labels).set(lag as f64);
-            metrics::gauge!("event_lane_lag_seconds", &labels).set(seconds);
+            set_lag(lane, lag, seconds);
         }
     }
+}
+
+/// What of a lane is in the log and not decided: records, and the age of the oldest.
+pub(super) fn set_lag(lane: &Lane, records: i64, seconds: f64) {
+    let labels = [("topic", lane.topic.clone()), ("partition", lane.partition.to_string())];
+    metrics::gauge!("event_lane_lag_records", &labels).set(records as f64);
+    metrics::gauge!("event_lane_lag_seconds", &labels).set(seconds);
 }
