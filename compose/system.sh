@@ -128,7 +128,7 @@ spawn() {
     trap "" TERM INT HUP
     echo "$pid" >"$here.pid.new"; mv "$here.pid.new" "$here.pid"
     rc=0; wait "$pid" || rc=$?
-    echo "$rc" >"$here.exit"' wait "$SYSTEM_DIR/$name" "$@" >"$log" 2>&1 </dev/null 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
+    echo "$rc" >"$here.exit.new"; mv "$here.exit.new" "$here.exit"' wait "$SYSTEM_DIR/$name" "$@" >"$log" 2>&1 </dev/null 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
   until [ -e "$SYSTEM_DIR/$name.pid" ]; do sleep 0.01; done
 }
 
@@ -161,20 +161,33 @@ port_free() {
   if (exec 3<>"/dev/tcp/127.0.0.1/$2") 2>/dev/null; then die "port $2 is taken by another program (set $1)"; fi
 }
 
-# Tells the load balancer what a gateway's state is: before a stop no new request goes there, as a pod's preStop waits for.
-tell_load_balancer() (
+# What the load balancer answers to a command; nothing where it does not run.
+ask_load_balancer() (
   pid_of load-balancer >/dev/null || exit 0
   exec 3<>"/dev/tcp/127.0.0.1/$LB_CONTROL_PORT" || exit 0
-  printf 'set server gateways/%s state %s\n' "$1" "$2" >&3
-  cat <&3 >/dev/null
+  printf '%s\n' "$*" >&3
+  cat <&3
 ) 2>/dev/null
+
+gateway_ready() { ask_load_balancer "set server gateways/$1 state ready" >/dev/null; }
+
+# Before a stop no new request goes to a gateway, and those that were given to it have their answers; streams end with
+# the gateway. What a pod's preStop waits for.
+drain_gateway() {
+  local end=$((SECONDS + 5))
+  ask_load_balancer "set server gateways/$1 state drain" >/dev/null
+  # used_cur: connections with a request on them.
+  while [ "$SECONDS" -lt "$end" ] && ask_load_balancer show servers conn gateways |
+    awk -v name="gateways/$1" '/^#/ { for (i = 2; i <= NF; i++) if ($i == "used_cur") at = i - 1 }
+      $1 == name { used = $at } END { exit !(used > 0) }'; do sleep 0.05; done
+}
 
 # Sends a signal and waits; says how it ended. 1: not as it should.
 end_one() {
   local name="$1" signal="$2" pid t0 end rc killed=0
   pid="$(pid_of "$name")" || { rm -f "$SYSTEM_DIR/$name.pid"; return 0; }
   case "$name:$signal" in
-    api-gateway-*:TERM) tell_load_balancer "$name" drain ;;
+    api-gateway-*:TERM) drain_gateway "$name" ;;
     load-balancer:TERM) signal=USR1 ;; # it ends what is open first
   esac
   t0="$(date +%s%N)" end=$((SECONDS + SYSTEM_STOP_WAIT))
@@ -302,8 +315,8 @@ start_one() {
   fi
   wait_ready "$1"
   case "$1" in
-    api-gateway-*) tell_load_balancer "$1" ready ;;
-    load-balancer) local n; for n in $(names); do case "$n" in api-gateway-*) tell_load_balancer "$n" ready ;; esac; done ;;
+    api-gateway-*) gateway_ready "$1" ;;
+    load-balancer) local n; for n in $(names); do case "$n" in api-gateway-*) gateway_ready "$n" ;; esac; done ;;
   esac
 }
 
@@ -423,6 +436,7 @@ print_env() {
   # For event-system's tools, as the operator's user.
   printf 'export DATABASE_URL=%q\n' "$url"
   printf 'export KAFKA_BROKERS=%q KAFKA_TOPIC_PREFIX=%q ALLOW_UNSAFE_LOG=%q\n' "$KAFKA_BROKERS" "$KAFKA_TOPIC_PREFIX" "$ALLOW_UNSAFE_LOG"
+  printf 'export REDIS_URL=%q\n' "$REDIS_URL"
   printf 'export AUTH_DEV_KEY_FILE=%q DECISION_KEY_FILE=%q\n' "$KEYS/dev.key" "$KEYS/decision.key"
 }
 

@@ -60,6 +60,8 @@ use crate::winners::Winners;
 
 /// No machine has so many processors; a number above is a slip of the hand.
 const MAX_SERVING_THREADS: usize = 1_024;
+/// What requests read through may end so much later than the listener should have.
+const AFTER_LISTENER: Duration = Duration::from_secs(3);
 
 /// Settings of the public listener.
 #[derive(Debug, Clone, clap::Args)]
@@ -297,8 +299,9 @@ impl<P: Producer> Gateway<P> {
         let threads = ServingThreads::start(gateway.0.args.serving_threads)
             .map_err(|error| ConfigError::new("SERVING_THREADS", error.to_string()))?;
         tracing::info!(%addr, "listening");
-        gateway.spawn_background(life);
-        Ok((addr, service::spawn_http(life, "public-listener", listener, router, threads)))
+        let drained = service::spawn_http(life, "public-listener", listener, router, threads);
+        gateway.spawn_background(life, &drained);
+        Ok((addr, drained))
     }
 
     /// The public listener's routes, for [`shared_runtime::http::serve`].
@@ -324,17 +327,20 @@ impl<P: Producer> Gateway<P> {
             .traced(Callers::Strangers))
     }
 
-    /// Starts what runs beside the requests, for the life of the process: the snapshot's refresher (component
-    /// `snapshot`, ready from the first snapshot on), the winners' loader, the results' reader, and the heartbeat that
-    /// tells other gateways of this one.
-    pub fn spawn_background(&self, life: &Lifecycle) {
-        let stop = life.shutdown_token();
+    /// Starts what runs beside the requests: the snapshot's refresher (component `snapshot`, ready from the first snapshot
+    /// on), the winners' loader and the readers of results, progress and lists, all of them until `drained`, since the
+    /// last requests need them too; and the heartbeat that tells other gateways of this one.
+    pub fn spawn_background(&self, life: &Lifecycle, drained: &CancellationToken) {
         let component = life.component("snapshot");
-        life.spawn("snapshot", snapshot::refresh_until(Arc::clone(&self.0), component, stop.clone()));
-        life.spawn("winners", winners::load_until(Arc::clone(&self.0), stop.clone()));
-        life.spawn("results", results::read_until(Arc::clone(&self.0), stop.clone()));
-        life.spawn("mission progress", missions_view::read_until(Arc::clone(&self.0), stop.clone()));
-        life.spawn("members' entries", my_entries::read_until(Arc::clone(&self.0), stop.clone()));
+        let budget = life.drain_budget() + AFTER_LISTENER;
+        let edge = || Arc::clone(&self.0);
+        let until = || drained.clone();
+        life.spawn_with_budget("snapshot", budget, snapshot::refresh_until(edge(), component, until()));
+        life.spawn_with_budget("winners", budget, winners::load_until(edge(), until()));
+        life.spawn_with_budget("results", budget, results::read_until(edge(), until()));
+        life.spawn_with_budget("mission progress", budget, missions_view::read_until(edge(), until()));
+        life.spawn_with_budget("members' entries", budget, my_entries::read_until(edge(), until()));
+        let stop = life.shutdown_token();
         let (edge, name) = (&self.0, format!("{:032x}", u128::from_be_bytes(self.0.random.id())));
         let beat = edge.presence.clone().run(edge.redis.clone(), Arc::clone(&edge.clock), name, stop);
         life.spawn("presence", async move {

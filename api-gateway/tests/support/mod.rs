@@ -236,7 +236,7 @@ impl Edge {
             edge.store.insert_progress(&progress).await.unwrap();
             edge.decide(*id, 0).await;
         }
-        gateway.spawn_background(&edge.life);
+        gateway.spawn_background(&edge.life, &edge.life.shutdown_token());
         for (id, _) in &events {
             edge.until("GET", &format!("/v1/events/{id}"), "", 200, "event_id").await;
         }

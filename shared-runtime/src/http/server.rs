@@ -1,6 +1,7 @@
 //! The listener: warp's filter under hyper, with the bounds that warp's own server lacks.
 
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ use super::{Problem, Request, Router, ServingThreads, request_id};
 /// Answers to connections above the cap that are being written at once; beyond that they are just closed.
 const REFUSALS: usize = 64;
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+/// How long after shutdown what comes is still answered: a request may be on its way on a connection that was open, or
+/// accepted by the system only, and its sender could not tell whether it was begun.
+pub(super) const LAST_REQUESTS: Duration = Duration::from_millis(500);
 
 /// How a listener ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +43,9 @@ pub async fn serve<S: Send + Sync + 'static>(
     serve_on(&ServingThreads::default(), listener, router, shutdown, drain_budget).await
 }
 
-/// Serves until `shutdown`; then stops accepting, ends event streams, finishes what is in flight, and after
-/// `drain_budget` cuts the rest. A failing accept (no file descriptors left) never ends it.
+/// Serves until `shutdown`; then ends event streams, answers what was on its way ([`LAST_REQUESTS`]) and asks each
+/// client to close, stops accepting, finishes what is in flight, and after `drain_budget` cuts the rest. A failing
+/// accept (no file descriptors left) never ends it.
 pub async fn serve_on<S: Send + Sync + 'static>(
     threads: &ServingThreads,
     listener: TcpListener,
@@ -56,7 +61,11 @@ pub async fn serve_on<S: Send + Sync + 'static>(
     let refusals = Arc::new(Semaphore::new(REFUSALS));
     let open = TaskTracker::new();
 
-    while let Some((stream, _peer)) = accept(&listener, &shutdown).await {
+    let mut over = pin!(async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(LAST_REQUESTS).await;
+    });
+    while let Some((stream, _peer)) = accept(&listener, over.as_mut()).await {
         // Answers are small and written whole; waiting for more to send only adds latency.
         drop(stream.set_nodelay(true));
         if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
@@ -86,7 +95,7 @@ pub async fn serve_on<S: Send + Sync + 'static>(
     drop(listener);
     open.close();
     let mut cut = 0;
-    if tokio::time::timeout(drain_budget, open.wait()).await.is_err() {
+    if tokio::time::timeout(drain_budget.saturating_sub(LAST_REQUESTS), open.wait()).await.is_err() {
         cut = open.len();
         tracing::warn!(connections = cut, "the drain budget ended; connections are cut");
         stop.cut.cancel();
@@ -95,12 +104,15 @@ pub async fn serve_on<S: Send + Sync + 'static>(
     Drained { cut }
 }
 
-/// The next connection, or None at shutdown.
-async fn accept(listener: &TcpListener, shutdown: &CancellationToken) -> Option<(TcpStream, SocketAddr)> {
+/// The next connection, or None when it is over.
+async fn accept(
+    listener: &TcpListener,
+    mut over: Pin<&mut impl Future<Output = ()>>,
+) -> Option<(TcpStream, SocketAddr)> {
     loop {
         let accepted = tokio::select! {
             biased;
-            () = shutdown.cancelled() => return None,
+            () = over.as_mut() => return None,
             accepted = listener.accept() => accepted,
         };
         match accepted {

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use http::{HeaderValue, header};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::Service;
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::HttpLimits;
+use super::server::LAST_REQUESTS;
 
 /// A request's head must fit. hyper's buffers start at 8 KiB and never grow beyond this.
 const MAX_BUFFER: usize = 16 * 1024;
@@ -34,7 +36,7 @@ const FOLD_AFTER: Duration = Duration::from_secs(1);
 /// The two ways in which a listener ends its connections.
 #[derive(Debug, Clone)]
 pub(super) struct Stop {
-    /// After the answer that is being written.
+    /// After the last requests and their answers.
     pub(super) drain: CancellationToken,
     /// At once.
     pub(super) cut: CancellationToken,
@@ -72,12 +74,19 @@ where
         if !idle.read.is_empty() {
             return true;
         }
-        let due = idle.since + self.limits.keep_alive_timeout;
+        let over = async {
+            tokio::select! {
+                () = tokio::time::sleep_until(idle.since + self.limits.keep_alive_timeout) => {}
+                () = self.stop.drain.cancelled() => tokio::time::sleep(LAST_REQUESTS).await,
+            }
+        };
         // Peeked, because "readable" alone is also said of a socket that has nothing yet.
         let mut first = [0];
         tokio::select! {
-            peeked = tokio::time::timeout_at(due, idle.stream.peek(&mut first)) => matches!(peeked, Ok(Ok(1..))),
-            () = self.stop.drain.cancelled() => false,
+            biased;
+            peeked = idle.stream.peek(&mut first) => matches!(peeked, Ok(1..)),
+            () = self.stop.cut.cancelled() => false,
+            () = over => false,
         }
     }
 
@@ -89,7 +98,13 @@ where
             clock.set(Phase::Busy);
             let done = Done(Arc::clone(&clock));
             let answer = self.service.call(request);
-            async move { Ok::<_, V::Error>(answer.await?.map(|body| Tracked { body, _done: done })) }
+            async move {
+                let mut answer = answer.await?;
+                if self.stop.drain.is_cancelled() {
+                    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, V::Error>(answer.map(|body| Tracked { body, _done: done }))
+            }
         });
         let mut builder = http1::Builder::new();
         // hyper's timeout would count a connection's idle time as header time; the clock tells them apart.
@@ -106,13 +121,12 @@ where
         signals.push(Box::pin(look(clock.next_look(&self.limits)?)));
         signals.push(Box::pin(async {
             stop.drain.cancelled().await;
-            Signal::Drain
+            over().await
         }));
         signals.push(Box::pin(async {
             stop.cut.cancelled().await;
             Signal::Cut
         }));
-        let mut draining = false;
         loop {
             let signal = tokio::select! {
                 biased;
@@ -125,13 +139,12 @@ where
                 Some(signal) = signals.next() => signal,
             };
             match signal {
-                Signal::Drain => {
-                    draining = true;
-                    Pin::new(&mut connection).graceful_shutdown();
-                }
+                // hyper would close in the middle of a head, and nobody would hear what became of the request.
+                Signal::Over if clock.reads_head() => signals.push(Box::pin(over())),
+                Signal::Over => Pin::new(&mut connection).graceful_shutdown(),
                 Signal::Look => {
                     let next = clock.next_look(&self.limits)?;
-                    if let Some(since) = clock.idle_for(FOLD_AFTER).filter(|_| !draining) {
+                    if let Some(since) = clock.idle_for(FOLD_AFTER).filter(|_| !stop.drain.is_cancelled()) {
                         let parts = connection.into_parts();
                         let Watched { stream, .. } = parts.io.into_inner();
                         return Some(Waiting { stream, read: parts.read_buf, since });
@@ -144,12 +157,17 @@ where
     }
 }
 
+async fn over() -> Signal {
+    tokio::time::sleep(LAST_REQUESTS).await;
+    Signal::Over
+}
+
 /// What reaches a connection from elsewhere.
 enum Signal {
     /// It is time to read the clock.
     Look,
-    /// End after the answer that is being written.
-    Drain,
+    /// The time for last requests has passed: end after the answer that is being written.
+    Over,
     /// End at once.
     Cut,
 }
@@ -203,6 +221,10 @@ impl Clock {
     fn wrote<T>(&self, polled: Poll<T>) -> Poll<T> {
         self.write_blocked.store(polled.is_pending(), Ordering::Relaxed);
         polled
+    }
+
+    fn reads_head(&self) -> bool {
+        matches!(*self.phase(), Phase::Head(_))
     }
 
     /// Since when it has been idle, if that is so long ago and everything is written.

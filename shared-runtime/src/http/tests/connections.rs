@@ -59,6 +59,45 @@ async fn a_drain_finishes_answers_and_ends_streams() {
 }
 
 #[tokio::test]
+async fn a_drain_answers_what_was_on_its_way() {
+    let server = start(limits()).await;
+    let ask = b"GET /things/1 HTTP/1.1\r\nhost: x\r\n\r\n";
+    let mut open = Vec::new();
+    // New ones, ones that have asked, and ones whose buffers were given back.
+    for n in 0..60 {
+        let mut stream = server.connect().await;
+        if n % 3 > 0 {
+            stream.write_all(ask).await.unwrap();
+            check(&until(&mut stream, "\"id\":1").await, 200, &[]);
+        }
+        if n == 29 {
+            tokio::time::sleep(Duration::from_millis(3200)).await;
+        }
+        open.push(stream);
+    }
+    let unused = server.connect().await;
+    // Half a head, on a connection that was used before.
+    let (mut half, middle) = (server.connect().await, 9);
+    half.write_all(ask).await.unwrap();
+    check(&until(&mut half, "\"id\":1").await, 200, &[]);
+    half.write_all(&ask[..middle]).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    server.shutdown.cancel();
+    for stream in &mut open {
+        stream.write_all(ask).await.unwrap();
+    }
+    half.write_all(&ask[middle..]).await.unwrap();
+    open.push(half);
+    open.push(server.connect().await);
+    open.last_mut().unwrap().write_all(ask).await.unwrap();
+    for stream in &mut open {
+        check(&rest(stream).await, 200, &["\"id\":1", "connection: close"]);
+    }
+    assert_eq!(server.done.await.unwrap(), Drained { cut: 0 }, "one that asks nothing is just closed");
+    drop(unused);
+}
+
+#[tokio::test]
 async fn a_drain_gives_up_after_its_budget() {
     let server = start(HttpLimits { body_read_timeout: Duration::from_secs(60), ..limits() }).await;
     let mut stuck = server.connect().await;
