@@ -19,7 +19,11 @@ FAULT_TESTS := real_crash real_takeover real_servers real_log_identity real_pois
 # What operators have when something is lost or in doubt; the drill itself is compose/restore-drill.sh.
 RECOVERY_TESTS := real_recovery real_replay embedded_recovery
 CARGO_DENY_VERSION := 0.20.2
+# For tools that are compiled to be run a few times: cargo-deny's own profile has link-time optimisation.
+QUICKLY := CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
 CARGO_CYCLONEDX_VERSION := 0.5.9
+# The same everywhere: with others, most of the workspace would be built once more.
+TEST_FEATURES := e2e/real-stack,e2e/generated-client
 PROGRAMS := event-system api-gateway admin-api apply-worker raffle-worker
 SCHEMATHESIS := target/schemathesis
 OPENAPI_CLIENT := target/openapi-client
@@ -45,26 +49,26 @@ serve: ## every role in one process, embedded unless the three URLs are set
 .PHONY: test test-embedded test-crash test-rolling test-recovery test-api users-check
 test: export OPENAPI_CLIENT_BIN := $(CURDIR)/$(OPENAPI_CLIENT)/bin
 test: $(OPENAPI_CLIENT)/installed ## all tests, on the real stack too (containers or native; started and stopped here)
-	$(WITH_STACK) bash -ec 'cargo build --workspace --bins; \
-	  cargo test --workspace --features e2e/real-stack,e2e/generated-client --no-fail-fast "$$@"' test $(ARGS)
+	$(WITH_STACK) bash -ec 'cargo build --workspace --bins --features $(TEST_FEATURES); \
+	  cargo test --workspace --features $(TEST_FEATURES) --no-fail-fast "$$@"' test $(ARGS)
 
 test-embedded: ## the tests that need no real stores
 	cargo build --workspace --bins
 	cargo test --workspace $(ARGS)
 
 test-crash: ## the long fault campaign: CRASH_ROUNDS (10) rounds of kills on the real stack
-	CRASH_ROUNDS="$${CRASH_ROUNDS:-10}" $(WITH_STACK) bash -ec 'cargo build --workspace --bins; \
-	  cargo test -p e2e -p event-system --features e2e/real-stack --no-fail-fast $(FAULT_TESTS:%=--test %) -- --nocapture'
+	CRASH_ROUNDS="$${CRASH_ROUNDS:-10}" $(WITH_STACK) bash -ec 'cargo build --workspace --bins --features $(TEST_FEATURES); \
+	  cargo test --workspace --features $(TEST_FEATURES) --no-fail-fast $(FAULT_TESTS:%=--test %) -- --nocapture'
 
 test-recovery: ## reconcile, replay beside the live database, shadow runs, and the restore drill, on the real stack
-	$(WITH_STACK) bash -ec 'cargo build --workspace --bins; \
-	  cargo test -p e2e -p event-system --features e2e/real-stack --no-fail-fast $(RECOVERY_TESTS:%=--test %) -- --nocapture'
+	$(WITH_STACK) bash -ec 'cargo build --workspace --bins --features $(TEST_FEATURES); \
+	  cargo test --workspace --features $(TEST_FEATURES) --no-fail-fast $(RECOVERY_TESTS:%=--test %) -- --nocapture'
 
 test-rolling: export ROLLING_ENTRIES ?= 100000
 test-rolling: export ROLLING_RATE ?= 2000
 test-rolling: ## 100,000 entries (ROLLING_ENTRIES) through the native system while workers go 1, 3, 1 and every role is restarted (PROFILE=debug)
-	$(WITH_STACK) bash -ec 'ulimit -n "$$(ulimit -Hn)"; cargo build --profile $(CARGO_PROFILE) --workspace --bins; \
-	  cargo test --profile $(CARGO_PROFILE) -p e2e --features e2e/real-stack --test real_rolling -- --nocapture'
+	$(WITH_STACK) bash -ec 'ulimit -n "$$(ulimit -Hn)"; cargo build --profile $(CARGO_PROFILE) --workspace --bins --features $(TEST_FEATURES); \
+	  cargo test --profile $(CARGO_PROFILE) --workspace --features $(TEST_FEATURES) --test real_rolling -- --nocapture'
 
 test-api: $(SCHEMATHESIS)/installed ## schemathesis asks both listeners by their OpenAPI documents: no 5xx, nothing undocumented (MAX_SECONDS each, 90)
 	cargo build -p event-system
@@ -72,7 +76,7 @@ test-api: $(SCHEMATHESIS)/installed ## schemathesis asks both listeners by their
 	  cargo test -p e2e --features schemathesis --test fuzzed_api -- --nocapture
 
 users-check: ## database users of least privilege on the real stack: what each may and may not, then the programs as these users (TESTS_AS_USERS="real_draw")
-	$(WITH_STACK) bash -ec 'cargo build --workspace --bins; cargo test -p e2e --features e2e/real-stack --no-run; \
+	$(WITH_STACK) bash -ec 'cargo build --workspace --bins --features $(TEST_FEATURES); cargo test --workspace --features $(TEST_FEATURES) --no-run; \
 	  migrations/users/check.sh; migrations/users/e2e.sh "$$@"' users-check $(TESTS_AS_USERS)
 
 $(SCHEMATHESIS)/installed: e2e/schemathesis/requirements.txt
@@ -85,7 +89,7 @@ $(OPENAPI_CLIENT)/installed: e2e/generated_client/requirements.txt
 
 .PHONY: bench
 bench: ## figures beside the raw ceiling, on the real stack (ARGS="decide --repetitions 3")
-	$(WITH_STACK) bash -ec 'ulimit -n "$$(ulimit -Hn)"; cargo build --profile dist --workspace --bins --features e2e/real-stack; \
+	$(WITH_STACK) bash -ec 'ulimit -n "$$(ulimit -Hn)"; cargo build --profile dist --workspace --bins --features $(TEST_FEATURES); \
 	  target/dist/bench "$$@"' bench $(ARGS)
 
 .PHONY: k8s
@@ -102,7 +106,7 @@ fmt: ## format the sources
 
 lint: shellcheck metrics-check ## formatting, clippy without a warning, shell scripts, METRICS.md
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --features e2e/real-stack,e2e/generated-client -- -D warnings
+	cargo clippy --workspace --all-targets --features $(TEST_FEATURES) -- -D warnings
 
 shellcheck:
 	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo 'shellcheck: not installed, skipped'; fi
@@ -114,7 +118,7 @@ metrics-check: ## METRICS.md against the sources, dashboards and alerts against 
 deny: export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 deny: ## licences, sources and bans of the dependencies (deny.toml)
 	@command -v cargo-deny >/dev/null || \
-	  cargo install cargo-deny --quiet --locked --version $(CARGO_DENY_VERSION) --root target/tools
+	  $(QUICKLY) cargo install cargo-deny --quiet --locked --version $(CARGO_DENY_VERSION) --root target/tools
 	@cargo fetch --locked --quiet
 	cargo deny --offline check --hide-inclusion-graph bans licenses sources
 
@@ -124,7 +128,7 @@ sbom: export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 sbom: export SOURCE_DATE_EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 sbom: ## bills of materials (CycloneDX) of the programs, in target/sbom
 	@command -v cargo-cyclonedx >/dev/null || \
-	  cargo install cargo-cyclonedx --quiet --locked --version $(CARGO_CYCLONEDX_VERSION) --root target/tools
+	  $(QUICKLY) cargo install cargo-cyclonedx --quiet --locked --version $(CARGO_CYCLONEDX_VERSION) --root target/tools
 	@cargo fetch --locked --quiet
 	cargo cyclonedx --quiet --format json --spec-version 1.5 --target x86_64-unknown-linux-gnu --override-filename sbom
 	@mkdir -p target/sbom
