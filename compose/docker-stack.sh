@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The verbs of stack.sh for the stores of stores.yaml, through Docker Compose:
-# up, down [--wipe], status, env, start|stop|restart|kill|pause|resume NAME, sql, sqlroot, dump DATABASE.
+# up, down [--wipe], status, env, start|stop|restart|kill|pause|resume NAME, sql, sqlroot, dump DATABASE, kafka CLASS.
 # NAME is mariadb (here: MySQL), redis (Valkey), kafka-1, kafka-2, kafka-3.
 set -Eeuo pipefail
 
@@ -58,6 +58,16 @@ case "$cmd" in
   resume) s="$(server "$@")"; dc unpause "$s" ;;
   sql) dc exec -T -e MYSQL_PWD="$DB_PASSWORD" mysql mysql -u event events "$@" ;;
   sqlroot) dc exec -T -e MYSQL_PWD="${DB_ROOT_PASSWORD:-root}" mysql mysql -u root "$@" ;;
+  kafka)
+    [ $# -gt 0 ] || die "kafka CLASS [ARGS]"
+    words=()
+    for word in "$@"; do
+      # The brokers' addresses on the host mean nothing in a container.
+      case "$word" in 127.0.0.1:*) word=kafka-1:9092 ;; esac
+      words+=("$word")
+    done
+    dc exec -T kafka-1 /opt/kafka/bin/kafka-run-class.sh "${words[@]}"
+    ;;
   dump)
     [ $# -gt 0 ] || die "dump DATABASE [ARGS]"
     db="$1"

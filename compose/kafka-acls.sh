@@ -30,4 +30,6 @@ allow Write gateway,admin "${topics[@]}"
 allow Read worker,operator "${topics[@]}"
 allow Write worker "${dead[@]}"
 allow Read worker "${groups[@]}"
+# Replays and `reconcile` read the log each in a group of its own.
+allow Read operator --group "${PREFIX}replay-" --resource-pattern-type prefixed
 allow Create operator "${topics[@]}" "${dead[@]}"

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use e2e::personal_data;
-use e2e::process::{Process, run_to_end};
+use e2e::process::{Process, run, run_to_end};
 use e2e::secured::{Role, SecuredStack};
 use e2e::system::System;
 use serde_json::json;
@@ -23,6 +23,7 @@ async fn everybody_proves_who_they_are_or_is_told_why_not() {
     let Some(stack) = SecuredStack::start() else { return };
     let mut system = stack.system().await;
     whole_path(&system).await;
+    tools(&stack, &system).await;
     client_certificates(&stack, &mut system).await;
     wrong_at_kafka_and_database(&stack).await;
     wrong_at_redis(&stack, &system).await;
@@ -41,6 +42,23 @@ async fn whole_path(system: &System) {
         process.wait_for_metric("event_redis_requests_total", &["outcome=\"ok\""], 1.0, BUDGET).await;
         let refused = process.metric("event_redis_requests_total", &["outcome=\"error\""]).await;
         assert_eq!(refused, Some(0.0), "{}", process.log());
+    }
+}
+
+/// The operator's tools, as a user that may read.
+async fn tools(stack: &SecuredStack, system: &System) {
+    let beside = |name: &str| system.key_file().with_file_name(name);
+    let again = format!("sqlite://{}", beside("again.db").display());
+    for args in [
+        &["lanes", "list"][..],
+        &["parked", "list"],
+        &["replay", "--into", &again],
+        &["reconcile", "--without-redis"],
+    ] {
+        let mut tool = stack.program("event-system", Role::Operator);
+        tool.args(args).env("DECISION_KEY_FILE", beside("decision.key"));
+        let (code, said) = run(tool).await;
+        assert_eq!(code, Some(0), "{args:?}: {said}");
     }
 }
 

@@ -171,8 +171,9 @@ pub async fn stretches(
 
 fn client(args: &KafkaArgs) -> Result<ClientConfig, StartError> {
     let mut config = args.client()?;
-    // A name that is never used: nothing is committed and no group is joined.
-    config.set("group.id", "scan").set("enable.auto.commit", "false").set("enable.partition.eof", "true");
+    // A name of those that tools may have (kafka-acls.sh): the client asks for its coordinator, but joins and commits nothing.
+    config.set("group.id", format!("{}replay-scan", args.kafka_topic_prefix));
+    config.set("enable.auto.commit", "false").set("enable.partition.eof", "true");
     Ok(config)
 }
 
