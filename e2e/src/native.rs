@@ -18,6 +18,8 @@ use crate::staff::Staff;
 pub struct Native {
     /// The load balancer before the gateways.
     pub public: SocketAddr,
+    /// The two behind it.
+    gateways: [SocketAddr; 2],
     /// At admin-api.
     pub staff: Staff,
     folder: tempfile::TempDir,
@@ -61,6 +63,7 @@ impl Native {
         let http = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().expect("client");
         let system = Self {
             public: at(90),
+            gateways: [at(71), at(72)],
             staff: Staff::at(format!("http://{}", at(91)), &key),
             folder,
             prometheus: format!("http://{}/api/v1/query", at(92)),
@@ -106,18 +109,20 @@ impl Native {
         }
     }
 
-    /// Waits until members see an event in this state.
+    /// Waits until members see an event in this state, whichever gateway they meet.
     pub async fn wait_for_status(&self, event: i64, status: &str) {
-        let url = format!("http://{}/v1/events/{event}", self.public);
         let until = Instant::now() + BUDGET;
-        loop {
-            let seen: Value =
-                self.http.get(&url).send().await.expect("an answer").json().await.expect("JSON");
-            if seen["status"] == status {
-                return;
+        for gateway in self.gateways {
+            let url = format!("http://{gateway}/v1/events/{event}");
+            loop {
+                let seen: Value =
+                    self.http.get(&url).send().await.expect("an answer").json().await.expect("JSON");
+                if seen["status"] == status {
+                    break;
+                }
+                assert!(Instant::now() < until, "{status} is awaited: {seen}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            assert!(Instant::now() < until, "{status} is awaited: {seen}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 }

@@ -4,23 +4,21 @@
 use std::time::{Duration, Instant};
 
 use e2e::campaign::{check, set_up, wait_for_progress};
-use e2e::column::Column;
+use e2e::column::{Column, LANES};
 use e2e::load::Load;
 use e2e::process::Process;
 use e2e::rounds::{BUDGET, Figures, rounds, strike};
+use serde_json::Value;
 
 const RATE: u64 = 800;
 /// Default of `DRAIN_BUDGET`.
 const DRAIN: Duration = Duration::from_secs(15);
-/// Half of a LONG session: what is faster did not wait for its end. The aims (3 s from SIGTERM to the
-/// peer's decisions, which was missed once, and 5 s from a start to the first one) are printed, not asserted.
-const NO_SESSION_ENDED: Duration = Duration::from_secs(15);
-/// A peer decides the lanes of a worker that was told to stop.
-const HANDED_OVER: Duration = NO_SESSION_ENDED;
+/// From SIGTERM: a peer decides the lanes of a worker that was told to stop.
+const HANDED_OVER: Duration = Duration::from_secs(3);
 /// Over the session's length: a peer decides the lanes of a worker that was killed.
 const DISCOVERED: Duration = Duration::from_secs(5);
-/// A worker that was killed and started again decides.
-const BACK: Duration = NO_SESSION_ENDED;
+/// From its start: a worker that was killed decides again.
+const BACK: Duration = Duration::from_secs(5);
 /// So long that no bound here can hold because a session ended.
 const LONG: (&str, &str) = ("KAFKA_SESSION_TIMEOUT", "30s");
 
@@ -36,13 +34,54 @@ fn within(what: &str, took: Duration, bound: Duration) {
     assert!(took <= bound, "{what} took {took:?}, more than {bound:?}");
 }
 
-/// Two workers of these settings that share the lanes.
+/// So long without a rebalance: none is left over.
+const QUIET: Duration = Duration::from_millis(1_500);
+
+/// Two workers of these settings, each with its half of the lanes, for good.
 async fn pair(column: &Column, settings: [&[(&str, &str)]; 2]) -> [Process; 2] {
     let [one, two] = settings.map(|s| Process::apply_worker_with(column, &column.database_url, "pair", s));
+    let (until, mut seen, mut since) = (Instant::now() + BUDGET, Vec::new(), Instant::now());
+    loop {
+        let mut now = Vec::new();
+        for worker in [&one, &two] {
+            now.push((lanes(worker), rebalances(worker).await));
+        }
+        if now != seen {
+            (seen, since) = (now, Instant::now());
+        }
+        if since.elapsed() > QUIET && seen.iter().all(|(lanes, _)| *lanes == i64::from(LANES)) {
+            break;
+        }
+        assert!(Instant::now() < until, "the lanes were not shared: {seen:?}: {}", one.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     for worker in [&one, &two] {
         worker.wait_for_metric("event_batches_total", &[], 5.0, BUDGET).await;
     }
     [one, two]
+}
+
+/// How many lanes a worker has, by its log: a gauge of a lane that went away stays at 0.
+fn lanes(worker: &Process) -> i64 {
+    let sign = |message: &Value| match message.as_str() {
+        Some("lanes assigned") => 1,
+        Some("lanes revoked") => -1,
+        _ => 0,
+    };
+    let log = worker.log();
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.map(|line| sign(&line["message"]) * line["lanes"].as_i64().unwrap_or(0)).sum()
+}
+
+/// How many rebalances a worker has taken part in; none before it answers.
+async fn rebalances(worker: &Process) -> Option<u64> {
+    worker.metric("event_rebalances_total", &[]).await.map(|count| count as u64)
+}
+
+/// Lanes change hands without an alarm.
+fn no_halt(worker: &Process) {
+    let log = worker.log();
+    assert!(!log.contains("lane halted"), "{log}");
 }
 
 /// Ends a worker by SIGTERM: until it has ended, and until its peer has decided in every lane since.
@@ -75,9 +114,41 @@ async fn a_worker_that_is_told_to_stop_hands_its_lanes_over() {
             figures.count(followed, ms(followed_after));
             two.signal("TERM");
             assert_eq!(two.ended(BUDGET).await, Some(0), "{}", two.log());
+            for worker in [&one, &two] {
+                no_halt(worker);
+            }
         }
         let _last = Process::apply_worker(&column, &column.database_url, "drain");
         check(&column, stock, &load.stop().await).await.and(figures)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_that_are_told_to_stop_at_once_all_leave() {
+    rounds("leave", async |seed| {
+        let (column, mut random, stock) = set_up("leave", seed).await;
+        let load = Load::start(&column, seed, 0, RATE);
+        let mut workers = pair(&column, [&[LONG, named("a")], &[LONG, named("b")]]).await;
+        for worker in &workers {
+            // The second one is told while the group rebalances because of the first.
+            strike(&mut random).await;
+            worker.signal("TERM");
+        }
+        let since = Instant::now();
+        for worker in &mut workers {
+            assert_eq!(worker.ended(BUDGET).await, Some(0), "{}", worker.log());
+            let log = worker.log();
+            assert!(!log.contains("the group still knows this member"), "{log}");
+        }
+        let ended = since.elapsed();
+        let next = Process::apply_worker_with(&column, &column.database_url, "leave", &[LONG, named("c")]);
+        wait_for_progress(&column, 1).await;
+        let followed = since.elapsed() - ended;
+        within("following two that have left", followed, BACK);
+        no_halt(&next);
+        let figures = check(&column, stock, &load.stop().await).await;
+        figures.with("ended_ms", ms(ended)).with("followed_ms", ms(followed))
     })
     .await;
 }
@@ -90,7 +161,7 @@ async fn a_killed_worker_is_followed_when_its_session_ends() {
         let load = Load::start(&column, seed, 0, RATE);
         let session = humantime::format_duration(SESSION).to_string();
         let settings = [("KAFKA_SESSION_TIMEOUT", session.as_str())];
-        let [mut one, _two] = pair(&column, [&settings, &settings]).await;
+        let [mut one, two] = pair(&column, [&settings, &settings]).await;
         strike(&mut random).await;
         let since = Instant::now();
         one.signal("KILL");
@@ -98,6 +169,7 @@ async fn a_killed_worker_is_followed_when_its_session_ends() {
         wait_for_progress(&column, 1).await;
         let followed = since.elapsed();
         within("following a killed worker", followed, SESSION + DISCOVERED);
+        no_halt(&two);
         check(&column, stock, &load.stop().await).await.with("followed_ms", ms(followed))
     })
     .await;
@@ -110,12 +182,7 @@ async fn a_killed_worker_that_is_started_again_has_its_lanes_back() {
         let load = Load::start(&column, seed, 0, RATE);
         let (a, b) = ([LONG, named("a")], [LONG, named("b")]);
         let [mut one, two] = pair(&column, [&a, &b]).await;
-        // Lanes that were taken from it. Why the group sometimes rebalances once more all the same is not known yet.
-        let taken = async || {
-            let of = async |kind| two.metric("event_rebalances_total", &[kind]).await.expect("it runs");
-            of("kind=\"revoked\"").await + of("kind=\"lost\"").await
-        };
-        let before = taken().await;
+        let before = rebalances(&two).await;
         let mut slowest = Duration::ZERO;
         for _ in 0..3 {
             strike(&mut random).await;
@@ -126,9 +193,10 @@ async fn a_killed_worker_that_is_started_again_has_its_lanes_back() {
             one = Process::apply_worker_with(&column, &column.database_url, "back", &a);
             one.wait_for_metric("event_entries_decided_total", &[], 1.0, BUDGET).await;
             slowest = slowest.max(since.elapsed());
+            no_halt(&one);
         }
         within("coming back", slowest, BACK);
-        assert_eq!(taken().await, before, "the peer's lanes never moved");
+        assert_eq!(rebalances(&two).await, before, "no peer takes part: {}", two.log());
         wait_for_progress(&column, 1).await;
         check(&column, stock, &load.stop().await).await.with("back_ms", ms(slowest))
     })

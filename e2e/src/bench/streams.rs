@@ -79,8 +79,8 @@ fn contains(told: &[u8], part: &[u8]) -> bool {
 }
 
 /// Waits for the result: how long after its decision it arrived. The worker takes that moment before it writes, so the
-/// commit is later still.
-async fn delay(mut stream: TcpStream) -> Duration {
+/// commit is later still. Gives the connection back: a client keeps it for its next request.
+async fn delay(mut stream: TcpStream) -> (Duration, TcpStream) {
     let mut told = Vec::with_capacity(512);
     let end = loop {
         assert_ne!(stream.read_buf(&mut told).await.expect("read"), 0, "ended without a result");
@@ -91,7 +91,8 @@ async fn delay(mut stream: TcpStream) -> Duration {
     let text = String::from_utf8_lossy(&told);
     let (_, decided) = text.split_once(r#""decided_at":""#).expect("decided_at");
     let decided = DateTime::parse_from_rfc3339(decided.split('"').next().expect("a time")).expect("a time");
-    end.saturating_sub(Duration::from_millis(decided.timestamp_millis().try_into().expect("positive")))
+    let decided = Duration::from_millis(decided.timestamp_millis().try_into().expect("positive"));
+    (end.saturating_sub(decided), stream)
 }
 
 /// Measures, and adds to the table.
@@ -129,13 +130,16 @@ pub async fn bench(table: &mut Table, repetitions: usize, streams: usize) {
         let idle = meter.stop(1);
         let full = memory_mib(process.pid(), "VmRSS");
 
-        let mut waiting: JoinSet<Duration> = open.into_iter().map(delay).collect();
+        let mut waiting: JoinSet<(Duration, TcpStream)> = open.into_iter().map(delay).collect();
         let mut worker = Process::apply_worker(&column, &column.database_url, "bench");
         let until = Instant::now() + BUDGET;
-        let mut delays = Vec::with_capacity(streams);
-        while let Ok(Some(delay)) = tokio::time::timeout_at(until.into(), waiting.join_next()).await {
-            delays.push(delay.expect("no panic"));
+        let (mut delays, mut kept) = (Vec::with_capacity(streams), Vec::with_capacity(streams));
+        while let Ok(Some(heard)) = tokio::time::timeout_at(until.into(), waiting.join_next()).await {
+            let (delay, connection) = heard.expect("no panic");
+            delays.push(delay);
+            kept.push(connection);
         }
+        drop(kept);
         assert_eq!(delays.len(), streams, "every stream has its result; the log: {}", process.log());
         worker.signal("TERM");
         worker.ended(Duration::from_secs(30)).await;
