@@ -28,8 +28,10 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A member of a consumer group.
 pub struct KafkaLaneLog {
-    consumer: Arc<StreamConsumer<Forwarding>>,
+    /// Before the client, so that a rebalance while it is dropped finds nobody and is answered: without, a loop that panics would
+    /// wait for ever.
     events: mpsc::UnboundedReceiver<LogEvent>,
+    consumer: Arc<StreamConsumer<Forwarding>>,
     log_id: String,
     membership: Membership,
     /// Whether headers are looked at.
@@ -60,19 +62,15 @@ impl ConsumerContext for Forwarding {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => LogEvent::Assigned(lanes),
             _ => LogEvent::Revoked { lanes, lost: consumer.assignment_lost() },
         };
-        let closing = self.closing.load(Ordering::Acquire);
-        // Nobody will answer any more, and librdkafka waits for the answer before it leaves or closes.
-        match event {
-            LogEvent::Revoked { .. } if closing => {
-                report(consumer.incremental_unassign(&begun(consumer, list)), "unassign while closing");
-            }
-            _ if closing => {
-                report(consumer.incremental_assign(&TopicPartitionList::new()), "assign while closing");
-            }
-            _ => {}
+        let revoked = matches!(event, LogEvent::Revoked { .. });
+        if !self.closing.load(Ordering::Acquire) && self.events.send(event).is_ok() {
+            return;
         }
-        if self.events.send(event).is_err() && !closing {
-            tracing::error!("a rebalance arrived after the loop had ended");
+        // Nobody will answer any more, and librdkafka waits for the answer before it leaves or closes.
+        if revoked {
+            report(consumer.incremental_unassign(&begun(consumer, list)), "unassign while closing");
+        } else {
+            report(consumer.incremental_assign(&TopicPartitionList::new()), "assign while closing");
         }
     }
 
